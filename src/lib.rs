@@ -1,1 +1,18 @@
-//! regsweep
+//! regsweep: an offline garbage collector for container registries in the layout of CNCF *distribution*.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod collect;
+pub mod config;
+pub mod digest;
+pub mod finding;
+pub mod interlock;
+pub mod inventory;
+pub mod layout;
+pub mod manifest;
+pub mod mark;
+pub mod plan;
+pub mod policy;
+pub mod progress;
+pub mod registry;
+pub mod report;
+pub mod sweep;

@@ -1,1 +1,7 @@
-fn main() {}
+//! The regsweep command. All it does is in `cli` and in the library.
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

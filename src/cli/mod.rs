@@ -1,0 +1,92 @@
+//! The command line: one file a command.
+
+mod gc;
+mod output;
+mod progress;
+mod target;
+mod trash;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// How a command ended, for the shell. The same in every format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Done, nothing wrong.
+    Done = 0,
+    /// Failed.
+    Failed = 1,
+    /// Wrong usage, or REGISTRY is no registry.
+    Usage = 2,
+    /// Done, but damage was found that touches a tagged image or that made the sweep keep more than it should.
+    Damage = 3,
+    /// Refused; nothing was touched.
+    Refused = 4,
+    /// Stopped early; what was done is consistent.
+    Stopped = 5,
+}
+
+/// An error with the exit code that belongs to it.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    exit: Exit,
+    error: anyhow::Error,
+}
+
+impl Failure {
+    fn usage(error: impl Into<anyhow::Error>) -> Failure {
+        Failure { exit: Exit::Usage, error: error.into() }
+    }
+
+    fn refused(error: impl Into<anyhow::Error>) -> Failure {
+        Failure { exit: Exit::Refused, error: error.into() }
+    }
+}
+
+/// Everything that nobody has judged is a plain failure.
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Failure {
+        Failure { exit: Exit::Failed, error: error.into() }
+    }
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done, nothing wrong
+  1  failed
+  2  wrong usage, or REGISTRY is no registry
+  3  done, but damage was found that touches a tagged image, or that made the
+     sweep keep more than it should
+  4  refused; nothing was touched
+  5  stopped early; what was done is consistent";
+
+/// Garbage collector for container registries, offline, on the registry's own folders.
+#[derive(Debug, Parser)]
+#[command(name = "regsweep", version, about, after_help = EXIT_CODES, max_term_width = 80)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    #[command(visible_alias = "garbage-collect")]
+    Gc(gc::Args),
+    #[command(subcommand)]
+    Trash(trash::Command),
+}
+
+/// Runs the command, and turns its end into an exit code.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let ended = match cli.command {
+        Command::Gc(args) => gc::run(&args),
+        Command::Trash(command) => trash::run(&command),
+    };
+    let exit = ended.unwrap_or_else(|failure| {
+        output::error(&format!("{:#}", failure.error));
+        failure.exit
+    });
+    ExitCode::from(exit as u8)
+}

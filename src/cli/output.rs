@@ -1,0 +1,34 @@
+//! Standard output and standard error. Results go to the first, everything else to the second.
+
+use std::io::{self, IsTerminal, Write};
+
+/// Writes a result to standard output. Somebody who has read enough and closes the pipe is no error.
+///
+/// # Errors
+/// Whatever else the system says.
+pub(crate) fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let mut out = io::BufWriter::with_capacity(64 * 1024, io::stdout().lock());
+    match write(&mut out).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        // What serde_json makes of a closed pipe.
+        Err(error) if error.to_string().contains("Broken pipe") => Ok(()),
+        done => done,
+    }
+}
+
+/// Writes an error to standard error, the first line marked as one.
+pub(crate) fn error(text: &str) {
+    say(&format!("regsweep: {}", text.trim_end()));
+}
+
+/// Writes a line to standard error. Where nobody can read it, nobody can be told that either.
+pub(crate) fn say(line: &str) {
+    drop(writeln!(io::stderr().lock(), "{line}"));
+}
+
+/// Whether standard output may have colours: a terminal, and nobody has asked for none (no-color.org).
+pub(crate) fn colours() -> bool {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
+    io::stdout().is_terminal() && !refused && !dumb
+}

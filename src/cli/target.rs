@@ -1,0 +1,179 @@
+//! REGISTRY and the evidence that it is read-only: options that commands share.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use regsweep::config::RegistryConfig;
+use regsweep::interlock::evidence::{ReadOnly, Sources, gather};
+use regsweep::interlock::probe::{Credentials, RegistryUrl, probe};
+use regsweep::registry::Registry;
+
+use super::Failure;
+
+/// How long a probe waits for an answer.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Which registry.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Target {
+    /// The storage root (the folder that holds docker/registry/v2), any folder on the way down to v2, or the
+    /// registry's config.yml.
+    #[arg(value_name = "REGISTRY")]
+    pub(crate) registry: PathBuf,
+}
+
+/// How it is shown that nobody writes.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Evidence that the registry is read-only")]
+pub(crate) struct Evidence {
+    /// The registry's own config.yml, where REGISTRY is a folder. If it says storage.maintenance.readonly.enabled:
+    /// true, that is evidence. The registry's environment overrides (REGISTRY_...) count as the registry counts them.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// The running registry, such as http://127.0.0.1:5000. It is asked to take an empty manifest, which every registry
+    /// refuses: 405 shows that it is read-only, 400 that it is not. Nothing is left behind. user:password@ or
+    /// REGSWEEP_REGISTRY_AUTH=user:password for one that wants credentials.
+    #[arg(long, value_name = "URL")]
+    registry: Option<String>,
+
+    /// You say that no registry is running on this storage.
+    #[arg(long)]
+    registry_stopped: bool,
+}
+
+/// A registry that is open, and what its config says.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) registry: Registry,
+    config: Option<(PathBuf, RegistryConfig)>,
+}
+
+impl Target {
+    /// Opens the registry: a folder, or what a config.yml names.
+    pub(crate) fn open(&self, config: Option<&Path>) -> Result<Opened, Failure> {
+        let is_file = std::fs::metadata(&self.registry).is_ok_and(|metadata| metadata.is_file());
+        let config = match (is_file, config) {
+            (true, Some(_)) => {
+                let message = "--config goes beside a folder; REGISTRY is a file, and is read as the config itself";
+                return Err(Failure::usage(anyhow::anyhow!(message)));
+            }
+            (true, None) => Some(&*self.registry),
+            (false, config) => config,
+        };
+        let config = match config {
+            Some(path) => Some((path.to_owned(), RegistryConfig::read(path).map_err(Failure::usage)?)),
+            None => None,
+        };
+        let root = match &config {
+            Some((_, config)) if is_file => &config.root_directory,
+            _ => &self.registry,
+        };
+        let registry = Registry::open(root).map_err(Failure::usage)?;
+        Ok(Opened { registry, config })
+    }
+}
+
+impl Evidence {
+    /// The path given with `--config`.
+    pub(crate) fn config(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
+    /// Collects the evidence. The registry is asked if there is an address; nothing is changed.
+    pub(crate) fn gather(&self, opened: &Opened) -> Result<ReadOnly, Failure> {
+        let url = match &self.registry {
+            Some(text) => Some(text.parse::<RegistryUrl>().context("--registry").map_err(Failure::usage)?),
+            None => None,
+        };
+        let credentials = Credentials::from_environment().context("REGSWEEP_REGISTRY_AUTH").map_err(Failure::usage)?;
+        let storage_root = opened.registry.storage_root();
+        // What cannot be looked at counts as there: both only ever speak against a run.
+        let is_there =
+            |below: &str| storage_root.is_some_and(|root| !matches!(root.join(below).try_exists(), Ok(false)));
+        let sources = Sources {
+            config: opened.config.as_ref().map(|(path, config)| (&**path, config)),
+            registry_url: url.as_ref(),
+            stopped: self.registry_stopped,
+            credentials: credentials.as_ref(),
+            pull_through_state: is_there("scheduler-state.json"),
+            database_in_use: is_there("docker/registry/lockfiles/database-in-use"),
+        };
+        Ok(gather(&sources, &|url, credentials| probe(url, credentials, PROBE_TIMEOUT)))
+    }
+
+    /// The options as they were given, for a command that is suggested.
+    pub(crate) fn as_given(&self) -> String {
+        let mut given = String::new();
+        if let Some(config) = &self.config {
+            given.push_str(&format!(" --config {}", config.display()));
+        }
+        if let Some(url) = self.registry.as_deref().and_then(|text| text.parse::<RegistryUrl>().ok()) {
+            given.push_str(&format!(" --registry {url}"));
+        }
+        if self.registry_stopped {
+            given.push_str(" --registry-stopped");
+        }
+        given
+    }
+}
+
+/// Sizes the pool that everything runs on.
+pub(crate) fn pool(jobs: Option<usize>) -> Result<rayon::ThreadPool, Failure> {
+    // Reading is mostly waiting, for a cold disk or for a network, so there are more threads than cores: a warm cache
+    // loses little by that, the others gain a lot.
+    let default = || std::thread::available_parallelism().map_or(16, |cores| (cores.get() * 4).clamp(16, 64));
+    let threads = jobs.unwrap_or_else(default);
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .thread_name(|number| format!("regsweep-{number}"))
+        .build()
+        .with_context(|| format!("cannot start {threads} threads"))
+        .map_err(Failure::from)
+}
+
+/// Parses `168h`, `7d`, `90m`, `1h30m` into seconds.
+pub(crate) fn parse_duration(text: &str) -> Result<i64, String> {
+    let wrong = || format!("'{text}' is no duration: write 168h, 7d, 90m or 1h30m");
+    let span: jiff::Span = text.parse().map_err(|_| wrong())?;
+    let duration = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;
+    if duration.is_negative() { Err(wrong()) } else { Ok(duration.as_secs()) }
+}
+
+/// Parses a number of threads.
+pub(crate) fn parse_jobs(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(jobs) if (1..=1024).contains(&jobs) => Ok(jobs),
+        _ => Err(format!("'{text}' is no number of threads from 1 to 1024")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        for (text, seconds) in [
+            ("168h", Some(604_800)),
+            ("7d", Some(604_800)),
+            ("90m", Some(5400)),
+            ("1h30m", Some(5400)),
+            ("0s", Some(0)),
+            ("", None),
+            ("7", None),
+            ("-1h", None),
+            ("soon", None),
+        ] {
+            assert_eq!(parse_duration(text).ok(), seconds, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn jobs() {
+        for (text, jobs) in [("1", Some(1)), ("64", Some(64)), ("0", None), ("-1", None), ("x", None), ("9999", None)] {
+            assert_eq!(parse_jobs(text).ok(), jobs, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! `regsweep trash`: what runs with `--quarantine` have put aside.
+
+use anyhow::{Context as _, anyhow};
+use jiff::Timestamp;
+use regsweep::finding::Findings;
+use regsweep::layout::shown_path;
+use regsweep::progress::{Phase, Watch};
+use regsweep::report::human::{bytes, counted};
+use regsweep::sweep::{self, Event, LockError, Run, RunId, Runs, State};
+use serde::Serialize;
+
+use super::output::{self, say};
+use super::progress::{Look, Shown};
+use super::target::{self, Evidence, Target};
+use super::{Exit, Failure};
+
+/// List, restore or purge what `gc --quarantine` has put aside
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// List the runs whose trash is kept
+    List {
+        #[command(flatten)]
+        target: Target,
+        /// Print the list as one JSON document
+        #[arg(long, value_name = "FORMAT", default_value = "human")]
+        format: Format,
+    },
+    /// Put everything back that a run has put aside, bit for bit
+    ///
+    /// Blobs first, then layer links, revisions and tags. What the registry has written anew meanwhile stays as it is.
+    /// Like everything that changes the registry it needs evidence that the registry is read-only.
+    Restore {
+        #[command(flatten)]
+        target: Target,
+        /// The run, as `trash list` names it
+        #[arg(value_name = "RUN")]
+        run: String,
+        #[command(flatten)]
+        evidence: Evidence,
+    },
+    /// Delete what runs have put aside, for good
+    Purge {
+        #[command(flatten)]
+        target: Target,
+        /// Only these runs [default: all]
+        #[arg(value_name = "RUN")]
+        runs: Vec<String>,
+        /// Only runs that began longer ago than this
+        #[arg(long, value_name = "D", value_parser = target::parse_duration)]
+        older_than: Option<i64>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// A table for a person
+    Human,
+    /// One JSON document
+    Json,
+}
+
+pub(crate) fn run(command: &Command) -> Result<Exit, Failure> {
+    target::pool(None)?.install(|| match command {
+        Command::List { target, format } => list(target, *format),
+        Command::Restore { target, run, evidence } => restore(target, run, evidence),
+        Command::Purge { target, runs, older_than } => purge(target, runs, *older_than),
+    })
+}
+
+/// A run whose trash is kept, as it is listed.
+#[derive(Debug, Serialize)]
+struct Listed {
+    run: String,
+    began_at: Option<String>,
+    /// How many things it moved.
+    items: u64,
+    /// The bytes of the blobs and uploads among them.
+    bytes: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct List {
+    schema: &'static str,
+    runs: Vec<Listed>,
+}
+
+fn list(target: &Target, format: Format) -> Result<Exit, Failure> {
+    let opened = target.open(None)?;
+    let all = Runs::of(&opened.registry).and_then(|runs| runs.list()).context("cannot list the runs")?;
+    let listed: Vec<Listed> = all
+        .iter()
+        .filter(|run| run.state() == State::Kept)
+        .map(|run| {
+            let (items, bytes) = run.progress.swept.unwrap_or_default();
+            Listed { run: run.id.to_string(), began_at: run.progress.began.clone(), items, bytes }
+        })
+        .collect();
+    output::print(|out| match format {
+        Format::Json => {
+            serde_json::to_writer(&mut *out, &List { schema: "regsweep.trash/1", runs: listed })?;
+            writeln!(out)
+        }
+        Format::Human if listed.is_empty() => writeln!(out, "the trash is empty"),
+        Format::Human => {
+            for run in &listed {
+                let things = counted(run.items, "thing", "things");
+                writeln!(out, "{:<28} {things:>16} {:>12}", run.run, bytes(run.bytes))?;
+            }
+            Ok(())
+        }
+    })
+    .context("cannot write to standard output")?;
+    Ok(Exit::Done)
+}
+
+fn find(runs: &Runs, name: &str) -> Result<Run, Failure> {
+    let known = RunId::parse(name).map(|id| runs.find(&id)).transpose().context("cannot list the runs")?.flatten();
+    known.filter(|run| run.state() == State::Kept).ok_or_else(|| {
+        let name = regsweep::layout::shown(name.as_bytes());
+        Failure::usage(anyhow!("no run '{name}' has anything in its trash; `regsweep trash list` names those that do"))
+    })
+}
+
+fn lock(registry: &regsweep::registry::Registry) -> Result<sweep::Lock, Failure> {
+    sweep::acquire(registry, Timestamp::now()).map_err(|error| match error {
+        LockError::Held(_) => Failure::refused(error),
+        LockError::Io(_) => error.into(),
+    })
+}
+
+fn restore(target: &Target, name: &str, evidence: &Evidence) -> Result<Exit, Failure> {
+    let opened = target.open(evidence.config())?;
+    let runs = Runs::of(&opened.registry).context("cannot open the registry's folder")?;
+    find(&runs, name)?;
+    let read_only = evidence.gather(&opened)?;
+    if !read_only.proven {
+        say(read_only.refusal(opened.registry.root()).trim_end());
+        return Ok(Exit::Refused);
+    }
+    let _lock = lock(&opened.registry)?;
+    // Looked at again under the lock: another run may have restored or purged it meanwhile.
+    let run = find(&runs, name)?;
+    let shown = Shown::new(Look::suitable(false));
+    let back = runs.put_back(&run, &shown.begin(Phase::Restore));
+    shown.finish();
+    let back = back.with_context(|| format!("cannot list the trash of run {}", run.id))?;
+    for (path, why) in &back.failed {
+        output::error(&format!("not put back: {}: {why}", shown_path(path)));
+    }
+    if back.failed.is_empty() {
+        run.note(&Event::Restored { at: Timestamp::now().to_string(), items: back.items })
+            .with_context(|| format!("cannot write the journal of run {}", run.id))?;
+    }
+    output::print(|out| {
+        writeln!(out, "{} put back from run {}", counted(back.items, "thing was", "things were"), run.id)?;
+        match back.anew {
+            0 => Ok(()),
+            anew => writeln!(out, "{} had been written anew meanwhile", counted(anew, "more", "more")),
+        }
+    })
+    .context("cannot write to standard output")?;
+    Ok(if back.failed.is_empty() { Exit::Done } else { Exit::Failed })
+}
+
+fn purge(target: &Target, names: &[String], older_than: Option<i64>) -> Result<Exit, Failure> {
+    let opened = target.open(None)?;
+    let runs = Runs::of(&opened.registry).context("cannot open the registry's folder")?;
+    let _lock = lock(&opened.registry)?;
+    let chosen: Vec<Run> = if names.is_empty() {
+        let all = runs.list().context("cannot list the runs")?;
+        all.into_iter().filter(|run| run.state() == State::Kept).collect()
+    } else {
+        names.iter().map(|name| find(&runs, name)).collect::<Result<_, _>>()?
+    };
+    let now = Timestamp::now().as_second();
+    let is_old_enough = |run: &Run| {
+        let Some(age) = older_than else { return true };
+        // A run that does not say when it began is kept: nobody knows how old it is.
+        let began = run.progress.began.as_deref().and_then(|at| at.parse::<Timestamp>().ok());
+        began.is_some_and(|began| now - began.as_second() >= age)
+    };
+    let findings = Findings::default();
+    let shown = Shown::new(Look::suitable(false));
+    let mut lines = Vec::new();
+    for run in chosen.iter().filter(|run| is_old_enough(run)) {
+        let meter = shown.begin(Phase::Purge);
+        let (items, size) = run.progress.swept.unwrap_or_default();
+        meter.expect(items);
+        sweep::purge(&runs, run, &meter, &findings);
+        lines.push(format!("run {}: {} deleted ({})", run.id, counted(meter.done(), "thing", "things"), bytes(size)));
+    }
+    shown.finish();
+    if lines.is_empty() {
+        lines.push("nothing to purge".to_owned());
+    }
+    output::print(|out| lines.iter().try_for_each(|line| writeln!(out, "{line}")))
+        .context("cannot write to standard output")?;
+    let kept = findings.into_sorted();
+    for finding in &kept {
+        output::error(&format!("{}: {}", finding.path, finding.message));
+    }
+    Ok(if kept.is_empty() { Exit::Done } else { Exit::Failed })
+}

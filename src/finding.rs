@@ -1,0 +1,137 @@
+//! What was found on the way: damage, oddities, things that were kept.
+//!
+//! A finding is data, one value for a person and for JSON. It never changes what a run does: the decision is taken
+//! where the thing was seen, and the finding says so. Paths and names in it have been through [`crate::layout::shown`].
+
+use std::path::Path;
+use std::sync::Mutex;
+
+use serde::Serialize;
+
+use crate::layout::shown_path;
+
+/// How much a finding matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// A tagged image is damaged, or the run keeps more than it should because something could not be read.
+    Error,
+    /// Something is wrong, and no tagged image is touched by it.
+    Warning,
+    /// Worth knowing.
+    Info,
+}
+
+/// What kind of finding it is; in the report as kebab-case text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FindingKind {
+    /// A file or folder that the layout does not know. It is kept.
+    UnknownEntry,
+    /// A temporary file that a crash left behind. It is kept.
+    TemporaryFile,
+    /// A symbolic link: followed for marking, nothing is deleted through it.
+    SymbolicLink,
+    /// A blob folder without a regular `data` file of its own. It is kept.
+    DamagedBlob,
+    /// A link file that is empty, malformed, or names another digest than its path.
+    DamagedLink,
+    /// Something that could not be read. It counts as present.
+    Unreadable,
+    /// A manifest whose bytes do not match its digest, or cannot be understood.
+    DamagedManifest,
+    /// A manifest that a revision or tag names, and that is not in the blob store.
+    MissingManifest,
+    /// A config or layer that a tagged manifest references, and that is not in the blob store.
+    MissingBlob,
+    /// A tag whose revision link is gone.
+    DanglingTag,
+    /// A tag without a current target.
+    TagWithoutTarget,
+    /// All links and revisions of this repository were kept, because part of it could not be understood.
+    TaintedRepository,
+    /// Another run is at work, or was cut off.
+    UnfinishedRun,
+    /// Something that the plan names was not removed.
+    NotRemoved,
+    /// The same file system does not hold everything, or does not do what was asked of it.
+    Volume,
+}
+
+/// One finding.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Finding {
+    /// How much it matters.
+    pub severity: Severity,
+    /// What it is.
+    pub kind: FindingKind,
+    /// The repository, where it is about one.
+    pub repository: Option<String>,
+    /// The path, relative to the `v2` folder.
+    pub path: String,
+    /// One sentence for a person.
+    pub message: String,
+}
+
+/// Findings as they come in from many threads. Sorted when they are taken out, so that the same tree gives the same
+/// text whatever the threads did.
+#[derive(Debug, Default)]
+pub struct Findings {
+    all: Mutex<Vec<Finding>>,
+}
+
+impl Findings {
+    /// Notes one.
+    pub fn add(
+        &self,
+        severity: Severity,
+        kind: FindingKind,
+        repository: Option<&str>,
+        path: &Path,
+        message: impl Into<String>,
+    ) {
+        let finding = Finding {
+            severity,
+            kind,
+            repository: repository.map(str::to_owned),
+            path: shown_path(path),
+            message: message.into(),
+        };
+        self.lock().push(finding);
+    }
+
+    /// All findings, the gravest first, each once.
+    pub fn into_sorted(self) -> Vec<Finding> {
+        let mut all = self.all.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Finding>> {
+        // A panic while pushing cannot leave a Vec half-changed.
+        self.all.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gravest_come_first_and_each_comes_once() {
+        let findings = Findings::default();
+        findings.add(Severity::Info, FindingKind::UnknownEntry, None, Path::new("b"), "x");
+        findings.add(Severity::Error, FindingKind::DamagedLink, Some("app"), Path::new("z"), "y");
+        findings.add(Severity::Info, FindingKind::UnknownEntry, None, Path::new("a"), "x");
+        findings.add(Severity::Info, FindingKind::UnknownEntry, None, Path::new("b"), "x");
+        let paths: Vec<String> = findings.into_sorted().into_iter().map(|finding| finding.path).collect();
+        assert_eq!(paths, ["z", "a", "b"]);
+    }
+
+    #[test]
+    fn names_on_the_wire() {
+        assert_eq!(serde_json::to_string(&FindingKind::MissingManifest).unwrap(), "\"missing-manifest\"");
+        assert_eq!(serde_json::to_string(&Severity::Warning).unwrap(), "\"warning\"");
+    }
+}

@@ -1,0 +1,93 @@
+//! Brakes: what stops a run although the registry is read-only, because what was seen cannot be right.
+
+use crate::layout::shown_path;
+use crate::registry::Unreadable;
+
+/// What the brakes look at.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// How many blobs there are.
+    pub blobs: usize,
+    /// How many repositories there are.
+    pub repositories: usize,
+    /// Whether there is a `repositories` folder at all.
+    pub has_repositories_folder: bool,
+    /// Folders of links that could not be listed.
+    pub unlistable: &'a [Unreadable],
+}
+
+/// Why a run is stopped before it removes anything.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Brake {
+    /// There are blobs, and no folder of repositories: a wrong mount, or half a copy.
+    #[error(
+        "there are {blobs} blobs and no 'repositories' folder: every blob would be garbage. Is the whole volume \
+         mounted, and is this the right folder?"
+    )]
+    NoRepositoriesFolder {
+        /// How many blobs.
+        blobs: usize,
+    },
+    /// There are blobs, and not one repository.
+    #[error(
+        "there are {blobs} blobs and not one repository: every blob would be garbage. Is the whole volume mounted, \
+         and is this the right folder?"
+    )]
+    NoRepositories {
+        /// How many blobs.
+        blobs: usize,
+    },
+    /// Link folders that cannot be listed.
+    #[error(
+        "{count} folders cannot be listed, the first is {first}: nobody knows which images are in them, so no blob is \
+         safe to remove. Make them readable for this user, or mend the volume, and run again"
+    )]
+    Unlistable {
+        /// How many folders.
+        count: usize,
+        /// The first of them, and why.
+        first: String,
+    },
+}
+
+/// Looks at what was seen. It never lets a run go on that could remove every blob there is.
+///
+/// # Errors
+/// The [`Brake`] that stops the run.
+pub fn check(seen: Seen<'_>) -> Result<(), Brake> {
+    if let Some(first) = seen.unlistable.first() {
+        let first = format!("{} ({})", shown_path(&first.path), first.cause);
+        return Err(Brake::Unlistable { count: seen.unlistable.len(), first });
+    }
+    match (seen.blobs, seen.repositories) {
+        (0, _) => Ok(()),
+        (blobs, _) if !seen.has_repositories_folder => Err(Brake::NoRepositoriesFolder { blobs }),
+        (blobs, 0) => Err(Brake::NoRepositories { blobs }),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::Cause;
+
+    #[test]
+    fn what_stops_a_run() {
+        let none: &[Unreadable] = &[];
+        let some = &[Unreadable { path: "repositories/a/_layers".into(), cause: Cause::DanglingLink }][..];
+        for (blobs, repositories, has_repositories_folder, unlistable, fine) in [
+            (5, 2, true, none, true),
+            (0, 0, true, none, true),
+            (0, 0, false, none, true),
+            (0, 2, true, none, true),
+            (5, 0, true, none, false),
+            (5, 0, false, none, false),
+            (5, 2, true, some, false),
+            (0, 0, true, some, false),
+        ] {
+            let seen = Seen { blobs, repositories, has_repositories_folder, unlistable };
+            assert_eq!(check(seen).is_ok(), fine, "{seen:?}");
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Scan: what is there. This part lists and reads, and judges nothing.
+//!
+//! The order is blobs first, repositories after: a blob that is pushed while the scan runs is then not in the list of
+//! blobs, and so can never be garbage. Only digests, link targets and what is odd are kept in memory; no garbage is
+//! looked for, no blob's folder is opened, and nothing is asked of a file's metadata that is not needed to decide.
+
+mod blobs;
+mod digests;
+mod repositories;
+
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+pub use blobs::{BlobSize, BlobTable, SizedBlob};
+pub use digests::{DigestId, Digests};
+pub use repositories::{LinkState, Repository, Revision, Tag, Upload, Watched};
+
+use crate::finding::{FindingKind, Findings, Severity};
+use crate::layout::{BLOBS, REGSWEEP, REPOSITORIES, component};
+use crate::progress::Meter;
+use crate::registry::{Registry, Unreadable};
+
+/// Everything that a scan saw.
+#[derive(Debug)]
+pub struct Inventory {
+    /// The blobs and every other digest that links and manifests name.
+    pub digests: Digests,
+    /// The repositories, sorted by name.
+    pub repositories: Vec<Repository>,
+    /// Folders of links that could not be listed. While there is one, nobody knows which blobs are garbage.
+    pub unlistable: Vec<Unreadable>,
+    /// Whether there is a `repositories` folder.
+    pub has_repositories_folder: bool,
+    /// Folders above the repositories as they were listed, to be looked at again before anything is removed.
+    pub watched: Vec<Watched>,
+}
+
+impl Inventory {
+    /// How many layer links there are, in all repositories.
+    pub fn layer_links(&self) -> u64 {
+        self.repositories.iter().map(|repository| repository.layer_links.len() as u64).sum()
+    }
+
+    /// How many revisions there are, in all repositories; empty digest folders are none.
+    pub fn revisions(&self) -> u64 {
+        self.repositories.iter().map(|repository| repository.revision_links() as u64).sum()
+    }
+
+    /// How many tags there are, in all repositories.
+    pub fn tags(&self) -> u64 {
+        self.repositories.iter().map(|repository| repository.tags.len() as u64).sum()
+    }
+
+    /// How many uploads there are, in all repositories.
+    pub fn uploads(&self) -> u64 {
+        self.repositories.iter().map(|repository| repository.uploads.len() as u64).sum()
+    }
+}
+
+/// Lists the whole tree, in parallel on the current rayon pool.
+///
+/// Never fails: what cannot be read is a finding, and where that makes deletion unsafe it is in
+/// [`Inventory::unlistable`] or in the state of the thing itself.
+pub fn scan(registry: &Registry, findings: &Findings, meter: &Meter) -> Inventory {
+    look_for_unknown_entries(registry, findings);
+    let table = blobs::scan(registry, findings, meter);
+    let digests = Digests::new(table);
+    let found = repositories::find(registry, findings);
+    meter.expect(found.folders.len() as u64);
+    let mut unlistable = found.unlistable;
+    let (mut repositories, failed): (Vec<Repository>, Vec<Vec<Unreadable>>) = found
+        .folders
+        .into_par_iter()
+        .map(|folder| {
+            let read = repositories::read(registry, &digests, folder, findings);
+            meter.add(1);
+            read
+        })
+        .unzip();
+    repositories.sort_by(|a, b| a.name.cmp(&b.name));
+    unlistable.extend(failed.into_iter().flatten());
+    unlistable.sort_by(|a, b| a.path.cmp(&b.path));
+    Inventory {
+        digests,
+        repositories,
+        unlistable,
+        has_repositories_folder: found.has_repositories_folder,
+        watched: found.watched,
+    }
+}
+
+/// The `v2` folder itself: `blobs`, `repositories`, ours, and whatever else lies there.
+fn look_for_unknown_entries(registry: &Registry, findings: &Findings) {
+    let known = [BLOBS, REPOSITORIES, REGSWEEP];
+    let listed = registry.v2().for_each(|name, _| {
+        if !known.iter().any(|known| known.as_bytes() == name) {
+            unknown(findings, None, component(name));
+        }
+    });
+    if let Err(unreadable) = listed {
+        let path = PathBuf::from(".");
+        findings.add(Severity::Warning, FindingKind::Unreadable, None, &path, unreadable.to_string());
+    }
+}
+
+/// Notes something that the layout does not know.
+fn unknown(findings: &Findings, repository: Option<&str>, path: &Path) {
+    findings.add(Severity::Info, FindingKind::UnknownEntry, repository, path, "not part of a registry's layout; kept");
+}

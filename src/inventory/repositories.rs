@@ -1,0 +1,589 @@
+//! Repositories: found at any depth, and read: revisions, tags, layer links, uploads.
+//!
+//! A folder is a repository if it holds `_manifests`, `_layers` or `_uploads`, whatever else it holds: `a`, `a/b` and
+//! `a/b/c` can all be repositories. (Registry 2.8 looks for `_layers`, 3.x for `_manifests`; looking for either would
+//! miss some of the other's.) Symbolic links are followed, as the registry follows them; what is found through one is
+//! marked, and never removed.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::digests::{DigestId, Digests};
+use super::unknown;
+use crate::digest::{Algorithm, Digest};
+use crate::finding::{FindingKind, Findings, Severity};
+use crate::layout::{
+    self, CURRENT, INDEX, LAYERS, LINK, MANIFESTS, REPOSITORIES, REVISIONS, RepositoryName, STARTED_AT, TAGS, TagName,
+    UPLOADS, UploadId, component, is_debris, shown,
+};
+use crate::registry::{Cause, Dir, Kind, MAX_LINK_BYTES, Registry, Stamp, Unreadable};
+
+/// What a link file says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkState {
+    /// It names this digest.
+    Target(DigestId),
+    /// There is no such file.
+    Absent,
+    /// It is there, and what it says is no digest.
+    Damaged(Box<str>),
+    /// It could not be read: nobody knows what it says.
+    Unreadable(Box<str>),
+}
+
+/// A folder that was listed, or a file that was read, and what it was then.
+#[derive(Clone, Debug)]
+pub struct Watched {
+    /// Its path, relative to the `v2` folder.
+    pub path: PathBuf,
+    /// What it was.
+    pub stamp: Stamp,
+}
+
+/// A digest folder below `revisions`.
+#[derive(Clone, Debug)]
+pub struct Revision {
+    /// The digest that the path gives.
+    pub id: DigestId,
+    /// The link in it.
+    pub link: LinkState,
+    /// What the link file was when it was read; `None` where there was none.
+    pub stamp: Option<Stamp>,
+    /// Whether the folder is a symbolic link: then it is never removed.
+    pub linked: bool,
+}
+
+/// A tag.
+#[derive(Clone, Debug)]
+pub struct Tag {
+    /// Its name, as it may be shown.
+    pub name: Box<str>,
+    /// Its name, if it is one that may be removed: inside the grammar, and no symbolic link.
+    pub removable: Option<TagName>,
+    /// The target that it has now.
+    pub current: LinkState,
+    /// What the current link was when it was read.
+    pub stamp: Option<Stamp>,
+    /// Every digest that it ever pointed at, sorted; `Err` if that could not be listed.
+    pub history: Result<Vec<DigestId>, Box<str>>,
+}
+
+/// An upload in progress.
+#[derive(Clone, Debug)]
+pub struct Upload {
+    /// Its name.
+    pub id: UploadId,
+    /// When it began, in seconds since 1970: from `startedat`, or the folder's own time where that file is missing or
+    /// damaged.
+    pub started: i64,
+}
+
+/// A repository as it was read.
+#[derive(Clone, Debug)]
+pub struct Repository {
+    /// Its name, as it may be shown.
+    pub name: Box<str>,
+    /// Its name, if things in it may be removed: inside the grammar, and not reached through a symbolic link.
+    pub removable: Option<RepositoryName>,
+    /// Its path, relative to the `v2` folder.
+    pub path: PathBuf,
+    /// Every digest folder below `revisions`, sorted.
+    pub revisions: Vec<Revision>,
+    /// Every tag, sorted by name.
+    pub tags: Vec<Tag>,
+    /// Every digest folder below `_layers`, sorted.
+    pub layer_links: Vec<DigestId>,
+    /// Digests that links in odd places name (folders of other algorithms, malformed hex, symbolic links): kept.
+    pub odd_targets: Vec<DigestId>,
+    /// Every upload in progress.
+    pub uploads: Vec<Upload>,
+    /// Whether something lies in it that the layout does not know, so that it is not empty whatever else goes.
+    pub has_unknown_entries: bool,
+    /// Whether some other repository lies below it.
+    pub folders: Vec<Watched>,
+}
+
+impl Repository {
+    /// The revision of this digest, if it has a folder here.
+    pub fn revision(&self, id: DigestId) -> Option<&Revision> {
+        self.revisions.binary_search_by_key(&id, |revision| revision.id).ok().map(|place| &self.revisions[place])
+    }
+
+    /// How many revisions have a link; the others are empty digest folders.
+    pub fn revision_links(&self) -> usize {
+        self.revisions.iter().filter(|revision| revision.link != LinkState::Absent).count()
+    }
+
+    /// Whether it has a layer link of this digest.
+    pub fn has_layer_link(&self, id: DigestId) -> bool {
+        self.layer_links.binary_search(&id).is_ok()
+    }
+
+    /// What a layer link says. Only needed where its path alone does not tell which blob it keeps alive.
+    pub fn read_layer_link(&self, registry: &Registry, digests: &Digests, id: DigestId) -> LinkState {
+        let digest = digests.digest(id);
+        let path: PathBuf =
+            [&*self.path, Path::new(LAYERS), Path::new(digest.algorithm().name()), Path::new(&digest.hex())]
+                .iter()
+                .collect();
+        read_link(registry.v2(), &path.join(LINK), digests).0
+    }
+}
+
+/// A folder that is a repository.
+pub(super) struct Folder {
+    path: PathBuf,
+    /// Whether a symbolic link leads to it.
+    linked: bool,
+    has_unknown_entries: bool,
+    stamp: Option<Stamp>,
+}
+
+/// All folders that are repositories.
+pub(super) struct Found {
+    pub(super) folders: Vec<Folder>,
+    pub(super) unlistable: Vec<Unreadable>,
+    pub(super) has_repositories_folder: bool,
+    pub(super) watched: Vec<Watched>,
+}
+
+/// A folder that may be a repository, a namespace, or both.
+struct Candidate {
+    path: PathBuf,
+    linked: bool,
+    /// Device and inode of every folder above it: a symbolic link back to one of them is a loop.
+    above: Vec<(u64, u64)>,
+}
+
+/// What one candidate turned out to be.
+#[derive(Default)]
+struct Explored {
+    repository: Option<Folder>,
+    below: Vec<Candidate>,
+    watched: Option<Watched>,
+    unlistable: Option<Unreadable>,
+    exists: bool,
+}
+
+/// Walks `repositories`, level by level, each level in parallel.
+pub(super) fn find(registry: &Registry, findings: &Findings) -> Found {
+    let mut found =
+        Found { folders: Vec::new(), unlistable: Vec::new(), has_repositories_folder: false, watched: Vec::new() };
+    let top = Path::new(REPOSITORIES);
+    // A link that cannot be looked at cannot be opened either; that is reported where it is opened.
+    let linked = matches!(registry.v2().look(top), Ok(Some(looked)) if looked.kind == Kind::SymbolicLink);
+    let mut level = vec![Candidate { path: top.to_owned(), linked, above: Vec::new() }];
+    while !level.is_empty() {
+        let explored: Vec<Explored> =
+            level.into_par_iter().map(|candidate| explore(registry, candidate, findings)).collect();
+        level = Vec::new();
+        for one in explored {
+            found.has_repositories_folder |= one.exists;
+            found.folders.extend(one.repository);
+            found.watched.extend(one.watched);
+            found.unlistable.extend(one.unlistable);
+            level.extend(one.below);
+        }
+    }
+    found
+}
+
+fn explore(registry: &Registry, candidate: Candidate, findings: &Findings) -> Explored {
+    let mut explored = Explored::default();
+    if let Err(unreadable) = explore_folder(registry, &candidate, findings, &mut explored) {
+        let message = format!("cannot be listed ({}); nobody knows which images are in it", unreadable.cause);
+        findings.add(Severity::Error, FindingKind::Unreadable, None, &unreadable.path, message);
+        explored.unlistable = Some(unreadable);
+    }
+    explored
+}
+
+fn explore_folder(
+    registry: &Registry,
+    candidate: &Candidate,
+    findings: &Findings,
+    explored: &mut Explored,
+) -> Result<(), Unreadable> {
+    let dir = match registry.v2().open(&candidate.path) {
+        Ok(Some(dir)) => dir,
+        Ok(None) => return Ok(()),
+        // A symbolic link to a file: it is known what it is, and it is no repository.
+        Err(Unreadable { cause: Cause::Io(error), path })
+            if error.kind() == io::ErrorKind::NotADirectory && candidate.linked =>
+        {
+            unknown(findings, None, &path);
+            return Ok(());
+        }
+        Err(unreadable) => return Err(unreadable),
+    };
+    explored.exists = true;
+    let stamp = dir.stamp()?;
+    if candidate.above.contains(&stamp.identity()) {
+        let message = "a symbolic link back to a folder above it; not followed again";
+        findings.add(Severity::Info, FindingKind::SymbolicLink, None, &candidate.path, message);
+        return Ok(());
+    }
+    if candidate.linked {
+        let message = "a symbolic link: what is behind it is marked, and nothing is removed through it";
+        findings.add(Severity::Info, FindingKind::SymbolicLink, None, &candidate.path, message);
+    }
+    let mut above = candidate.above.clone();
+    above.push(stamp.identity());
+    let is_top = candidate.above.is_empty();
+    let (mut is_repository, mut has_unknown_entries) = (false, false);
+    dir.for_each(|name, kind| {
+        let path = candidate.path.join(component(name));
+        let is_part = [MANIFESTS, LAYERS, UPLOADS].iter().any(|part| part.as_bytes() == name);
+        let is_hidden = name.starts_with(b".") || name == b"lost+found" || name.starts_with(b"_");
+        match kind {
+            // The name of a repository cannot be empty.
+            _ if is_part && !is_top => is_repository = true,
+            Kind::Directory if !is_hidden => {
+                explored.below.push(Candidate { path, linked: candidate.linked, above: above.clone() });
+            }
+            Kind::SymbolicLink if !is_hidden => {
+                explored.below.push(Candidate { path, linked: true, above: above.clone() });
+            }
+            _ => {
+                has_unknown_entries = true;
+                unknown(findings, None, &path);
+            }
+        }
+    })?;
+    if is_repository {
+        explored.repository = Some(Folder {
+            path: candidate.path.clone(),
+            linked: candidate.linked,
+            has_unknown_entries,
+            stamp: Some(stamp),
+        });
+    } else {
+        explored.watched = Some(Watched { path: candidate.path.clone(), stamp });
+    }
+    Ok(())
+}
+
+/// Reads one repository. What could not be listed comes back beside it.
+pub(super) fn read(
+    registry: &Registry,
+    digests: &Digests,
+    folder: Folder,
+    findings: &Findings,
+) -> (Repository, Vec<Unreadable>) {
+    let below = folder.path.strip_prefix(REPOSITORIES).unwrap_or(&folder.path);
+    let name = layout::shown_path(below);
+    let mut reader = Reader {
+        registry,
+        digests,
+        findings,
+        unlistable: Vec::new(),
+        repository: Repository {
+            removable: if folder.linked { None } else { RepositoryName::parse(&name).ok() },
+            name: name.into(),
+            path: folder.path.clone(),
+            revisions: Vec::new(),
+            tags: Vec::new(),
+            layer_links: Vec::new(),
+            odd_targets: Vec::new(),
+            uploads: Vec::new(),
+            has_unknown_entries: folder.has_unknown_entries,
+            folders: Vec::new(),
+        },
+    };
+    if let Some(stamp) = folder.stamp {
+        reader.repository.folders.push(Watched { path: folder.path.clone(), stamp });
+    }
+    for part in [Reader::manifests, Reader::layers] {
+        if let Err(unreadable) = part(&mut reader) {
+            reader.cannot_list(unreadable);
+        }
+    }
+    if let Err(unreadable) = reader.uploads() {
+        // No blob depends on an upload: this is no reason to stop.
+        let message = format!("cannot be listed ({}); its uploads are kept", unreadable.cause);
+        reader.note(Severity::Warning, FindingKind::Unreadable, &unreadable.path, message);
+        reader.repository.has_unknown_entries = true;
+    }
+    let Reader { mut repository, unlistable, .. } = reader;
+    if repository.removable.is_none() && !folder.linked {
+        let message = "not a name that a registry serves; what it references is kept, and nothing in it is removed";
+        findings.add(Severity::Info, FindingKind::UnknownEntry, Some(&repository.name), &repository.path, message);
+    }
+    repository.revisions.sort_by_key(|revision| revision.id);
+    repository.layer_links.sort_unstable();
+    repository.tags.sort_by(|a, b| a.name.cmp(&b.name));
+    repository.uploads.sort_by(|a, b| a.id.cmp(&b.id));
+    (repository, unlistable)
+}
+
+struct Reader<'a> {
+    registry: &'a Registry,
+    digests: &'a Digests,
+    findings: &'a Findings,
+    repository: Repository,
+    unlistable: Vec<Unreadable>,
+}
+
+impl Reader<'_> {
+    fn manifests(&mut self) -> Result<(), Unreadable> {
+        let Some(dir) = self.open(&self.repository.path.join(MANIFESTS))? else { return Ok(()) };
+        let (mut revisions, mut tags) = (false, false);
+        dir.for_each(|name, _| match name {
+            name if name == REVISIONS.as_bytes() => revisions = true,
+            name if name == TAGS.as_bytes() => tags = true,
+            name => self.unknown(&dir.path().join(component(name))),
+        })?;
+        // One unlistable part does not keep the other from being read: the findings should name all that is wrong.
+        if revisions && let Err(unreadable) = self.revisions() {
+            self.cannot_list(unreadable);
+        }
+        if tags { self.tags() } else { Ok(()) }
+    }
+
+    fn revisions(&mut self) -> Result<(), Unreadable> {
+        let path = self.repository.path.join(MANIFESTS).join(REVISIONS);
+        self.each_digest_folder(&path, |reader, dir, id, hex, linked| {
+            let (link, stamp) = read_link(dir, &Path::new(hex).join(LINK), reader.digests);
+            reader.repository.revisions.push(Revision { id, link, stamp, linked });
+        })
+    }
+
+    fn layers(&mut self) -> Result<(), Unreadable> {
+        let path = self.repository.path.join(LAYERS);
+        self.each_digest_folder(&path, |reader, dir, id, hex, linked| {
+            if linked {
+                reader.odd_link(dir, Path::new(hex));
+                reader.repository.odd_targets.push(id);
+            } else {
+                reader.repository.layer_links.push(id);
+            }
+        })
+    }
+
+    fn tags(&mut self) -> Result<(), Unreadable> {
+        let Some(dir) = self.open_watched(&self.repository.path.join(MANIFESTS).join(TAGS))? else { return Ok(()) };
+        let mut names = Vec::new();
+        dir.for_each(|name, kind| match kind {
+            Kind::Directory | Kind::SymbolicLink => names.push((name.to_owned(), kind == Kind::SymbolicLink)),
+            _ => self.unknown(&dir.path().join(component(name))),
+        })?;
+        for (raw, linked) in names {
+            let name = shown(&raw);
+            let folder = component(&raw);
+            let (current, stamp) = read_link(&dir, &folder.join(CURRENT).join(LINK), self.digests);
+            let history = self.history(&dir, folder).map_err(|unreadable| unreadable.to_string().into());
+            let removable = if linked { None } else { TagName::parse(&name).ok() };
+            if removable.is_none() {
+                let message = "not a tag that a registry serves by itself; what it points at is kept, and so is it";
+                self.note(Severity::Info, FindingKind::UnknownEntry, &dir.path().join(folder), message);
+            }
+            self.repository.tags.push(Tag { name: name.into(), removable, current, stamp, history });
+        }
+        Ok(())
+    }
+
+    /// The digests that a tag ever pointed at.
+    fn history(&mut self, tags: &Dir, tag: &Path) -> Result<Vec<DigestId>, Unreadable> {
+        let mut history = Vec::new();
+        let Some(index) = tags.open(tag.join(INDEX))? else { return Ok(history) };
+        let mut algorithms = Vec::new();
+        index.for_each(|name, kind| match Algorithm::from_name(name) {
+            Some(algorithm) if matches!(kind, Kind::Directory | Kind::SymbolicLink) => algorithms.push(algorithm),
+            _ => self.unknown(&index.path().join(component(name))),
+        })?;
+        for algorithm in algorithms {
+            let Some(dir) = index.open(algorithm.name())? else { continue };
+            dir.for_each(|name, kind| match Digest::from_hex(algorithm, name) {
+                Ok(digest) if matches!(kind, Kind::Directory | Kind::SymbolicLink) => {
+                    history.push(self.digests.id(&digest));
+                }
+                _ => self.unknown(&dir.path().join(component(name))),
+            })?;
+        }
+        history.sort_unstable();
+        Ok(history)
+    }
+
+    fn uploads(&mut self) -> Result<(), Unreadable> {
+        let Some(dir) = self.open(&self.repository.path.join(UPLOADS))? else { return Ok(()) };
+        let mut names = Vec::new();
+        dir.for_each(|name, kind| {
+            let id = std::str::from_utf8(name).ok().and_then(|text| UploadId::parse(text).ok());
+            match id {
+                Some(id) if kind == Kind::Directory => names.push(id),
+                _ => self.unknown(&dir.path().join(component(name))),
+            }
+        })?;
+        for id in names {
+            let folder = Path::new(id.as_str());
+            let started = match dir.read(folder.join(STARTED_AT), MAX_LINK_BYTES) {
+                Ok(content) => content.and_then(|content| parse_started_at(&content.bytes)),
+                Err(unreadable) => {
+                    let message = format!("cannot be read ({}); the folder's own time counts", unreadable.cause);
+                    self.note(Severity::Warning, FindingKind::Unreadable, &unreadable.path, message);
+                    None
+                }
+            };
+            let started = match started {
+                Some(started) => started,
+                None => match dir.look(folder)? {
+                    Some(looked) => looked.stamp.modified().0,
+                    // Finished or purged by the registry since it was listed: nothing to say about it.
+                    None => continue,
+                },
+            };
+            self.repository.uploads.push(Upload { id, started });
+        }
+        Ok(())
+    }
+
+    /// Walks `<folder>/<algorithm>/<hex>`.
+    fn each_digest_folder(
+        &mut self,
+        path: &Path,
+        mut each: impl FnMut(&mut Self, &Dir, DigestId, &str, bool),
+    ) -> Result<(), Unreadable> {
+        let Some(top) = self.open_watched(path)? else { return Ok(()) };
+        let mut algorithms = Vec::new();
+        top.for_each(|name, kind| match Algorithm::from_name(name) {
+            Some(algorithm) if matches!(kind, Kind::Directory | Kind::SymbolicLink) => {
+                algorithms.push((algorithm, kind == Kind::SymbolicLink));
+            }
+            _ => {
+                self.unknown(&top.path().join(component(name)));
+                if matches!(kind, Kind::Directory | Kind::SymbolicLink) {
+                    self.odd_links_below(&top, component(name), 0);
+                }
+            }
+        })?;
+        for (algorithm, algorithm_linked) in algorithms {
+            let Some(dir) = self.open_watched(&path.join(algorithm.name()))? else { continue };
+            let mut folders = Vec::new();
+            dir.for_each(|name, kind| match Digest::from_hex(algorithm, name) {
+                Ok(digest) if matches!(kind, Kind::Directory | Kind::SymbolicLink) => {
+                    folders.push((digest, algorithm_linked || kind == Kind::SymbolicLink));
+                }
+                _ if is_debris(name) => {
+                    let path = dir.path().join(component(name));
+                    self.note(Severity::Info, FindingKind::TemporaryFile, &path, "left behind by a crash; kept");
+                    self.repository.has_unknown_entries = true;
+                }
+                _ => {
+                    self.unknown(&dir.path().join(component(name)));
+                    if kind == Kind::Directory {
+                        self.odd_link(&dir, component(name));
+                    }
+                }
+            })?;
+            for (digest, linked) in folders {
+                each(self, &dir, self.digests.id(&digest), &digest.hex(), linked);
+            }
+        }
+        Ok(())
+    }
+
+    /// A link in a place that the layout does not know keeps what it names. One that cannot be understood keeps
+    /// nothing: no registry can serve anything by it.
+    fn odd_link(&mut self, dir: &Dir, folder: &Path) {
+        if let (LinkState::Target(id), _) = read_link(dir, &folder.join(LINK), self.digests) {
+            self.repository.odd_targets.push(id);
+        }
+    }
+
+    /// The oldest registries wrote `tarsum/v1/sha256/<hex>/link`: all links below a folder of an unknown algorithm.
+    fn odd_links_below(&mut self, dir: &Dir, folder: &Path, depth: u32) {
+        const DEEPEST: u32 = 4;
+        self.odd_link(dir, folder);
+        let below = (|| {
+            let Some(dir) = dir.open(folder)? else { return Ok(()) };
+            let mut folders = Vec::new();
+            dir.for_each(|name, kind| {
+                if kind == Kind::Directory {
+                    folders.push(name.to_owned());
+                }
+            })?;
+            for name in folders {
+                if depth < DEEPEST {
+                    self.odd_links_below(&dir, component(&name), depth + 1);
+                }
+            }
+            Ok(())
+        })();
+        if let Err(unreadable) = below {
+            self.cannot_list(unreadable);
+        }
+    }
+
+    fn open(&self, path: &Path) -> Result<Option<Dir>, Unreadable> {
+        self.registry.v2().open(path)
+    }
+
+    /// Opens a folder whose entries decide what is live, and remembers what it was *before* it is listed.
+    fn open_watched(&mut self, path: &Path) -> Result<Option<Dir>, Unreadable> {
+        let Some(dir) = self.open(path)? else { return Ok(None) };
+        let stamp = dir.stamp()?;
+        self.repository.folders.push(Watched { path: path.to_owned(), stamp });
+        Ok(Some(dir))
+    }
+
+    fn unknown(&mut self, path: &Path) {
+        self.repository.has_unknown_entries = true;
+        unknown(self.findings, Some(&self.repository.name), path);
+    }
+
+    fn note(&self, severity: Severity, kind: FindingKind, path: &Path, message: impl Into<String>) {
+        self.findings.add(severity, kind, Some(&self.repository.name), path, message);
+    }
+
+    fn cannot_list(&mut self, unreadable: Unreadable) {
+        let message = format!("cannot be listed ({}); nobody knows which images need what", unreadable.cause);
+        self.note(Severity::Error, FindingKind::Unreadable, &unreadable.path, message);
+        self.unlistable.push(unreadable);
+    }
+}
+
+/// Reads a link file. The registry writes the digest and nothing else, not even a newline.
+fn read_link(dir: &Dir, path: &Path, digests: &Digests) -> (LinkState, Option<Stamp>) {
+    match dir.read(path, MAX_LINK_BYTES) {
+        Ok(Some(content)) => {
+            let state = match Digest::parse(&content.bytes) {
+                Ok(digest) => LinkState::Target(digests.id(&digest)),
+                Err(_) if content.bytes.is_empty() => LinkState::Damaged("empty".into()),
+                Err(error) => LinkState::Damaged(error.to_string().into()),
+            };
+            (state, Some(content.stamp))
+        }
+        Ok(None) => (LinkState::Absent, None),
+        Err(Unreadable { cause: cause @ (Cause::TooLarge { .. } | Cause::NotAFile), .. }) => {
+            (LinkState::Damaged(cause.to_string().into()), None)
+        }
+        Err(unreadable) => (LinkState::Unreadable(unreadable.cause.to_string().into()), None),
+    }
+}
+
+/// `startedat` is an RFC 3339 time (distribution, `registry/storage/blobwriter.go`).
+fn parse_started_at(bytes: &[u8]) -> Option<i64> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    text.trim().parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_second)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_an_upload() {
+        for (text, time) in [
+            ("1970-01-01T00:01:00Z", Some(60)),
+            ("1970-01-01T01:00:00+01:00", Some(0)),
+            ("1970-01-01T00:00:01.999Z\n", Some(1)),
+            ("", None),
+            ("yesterday", None),
+            ("9999999999", None),
+        ] {
+            assert_eq!(parse_started_at(text.as_bytes()), time, "{text:?}");
+        }
+    }
+}

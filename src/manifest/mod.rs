@@ -1,0 +1,15 @@
+//! Manifests: bytes to references.
+//!
+//! [`parse`] is pure: bytes in, references out. [`Store`] reads manifests from the blob store, verifies them, and keeps
+//! what they reference as small numbers.
+
+mod parse;
+mod store;
+
+pub use parse::{Expect, ManifestError, Parsed, Reference, parse};
+pub(crate) use store::signature_links;
+pub use store::{Loaded, Manifest, Store};
+
+/// The most that a manifest may have, in bytes: what the registry accepts (distribution,
+/// `registry/handlers/manifests.go`: 4 MiB).
+pub const MAX_MANIFEST_BYTES: u64 = 4 * 1024 * 1024;

@@ -1,0 +1,432 @@
+//! The plan: what goes, each with its reason. Pure data.
+//!
+//! It is made from what was seen and what is live, and knows no file system. Everything in it is sorted, so that two
+//! runs over the same tree have the same plan whatever the threads did; a dry run prints it, a sweep carries it out,
+//! and nothing is ever removed that is not in it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::inventory::{BlobSize, DigestId, Digests, LinkState, Repository, SizedBlob};
+use crate::layout::{Item, RepositoryName, TagName, UploadId};
+use crate::mark::Marking;
+use crate::policy::{Policy, TagFate};
+
+/// Why something goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reason {
+    /// No live manifest references it.
+    Unreferenced,
+    /// No tag, no tagged index and no live subject leads to it, and untagged manifests were to go.
+    Untagged,
+    /// Somebody took the image out by hand; this is what is left of it.
+    Deleted,
+    /// A retention rule let it go.
+    Expired,
+    /// An upload that nobody has finished for too long.
+    Stale,
+    /// It names a revision that is gone.
+    Dangling,
+    /// Nothing is left in it.
+    Empty,
+}
+
+/// What kind of thing an action removes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ActionKind {
+    /// A tag.
+    Tag,
+    /// A former target of a tag.
+    TagHistory,
+    /// A revision link, or the empty folder of one.
+    Revision,
+    /// A layer link.
+    LayerLink,
+    /// An upload.
+    Upload,
+    /// A blob.
+    Blob,
+    /// A repository's empty folders.
+    Repository,
+}
+
+/// What goes from one repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RepositoryPlan {
+    /// Which repository.
+    pub name: RepositoryName,
+    /// Tags that go whole.
+    pub tags: Vec<(TagName, Reason)>,
+    /// Former targets of tags that stay.
+    pub tag_history: Vec<(TagName, Digest, Reason)>,
+    /// Revisions.
+    pub revisions: Vec<(Digest, Reason)>,
+    /// Layer links.
+    pub layer_links: Vec<Digest>,
+    /// Uploads, with the bytes in them.
+    pub uploads: Vec<(UploadId, u64)>,
+    /// Whether nothing is left of it then, and its empty folders go as well.
+    pub folder: bool,
+}
+
+impl RepositoryPlan {
+    fn is_empty(&self) -> bool {
+        self.tags.is_empty()
+            && self.tag_history.is_empty()
+            && self.revisions.is_empty()
+            && self.layer_links.is_empty()
+            && self.uploads.is_empty()
+            && !self.folder
+    }
+}
+
+/// A blob that goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlobPlan {
+    /// Which.
+    pub digest: Digest,
+    /// What that frees.
+    pub size: BlobSize,
+}
+
+/// Everything that goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Per repository, sorted by name; only those of which something goes.
+    pub repositories: Vec<RepositoryPlan>,
+    /// The blobs, sorted by digest.
+    pub blobs: Vec<BlobPlan>,
+}
+
+/// One thing that goes, as it is shown and written down.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Action<'a> {
+    /// What kind of thing.
+    pub kind: ActionKind,
+    /// Where, unless it is a blob.
+    pub repository: Option<&'a RepositoryName>,
+    /// Its digest, if it has one.
+    pub digest: Option<&'a Digest>,
+    /// Its name: a tag's, or an upload's.
+    pub name: Option<&'a str>,
+    /// What it frees, in bytes; only blobs and uploads have any to speak of.
+    pub bytes: Option<u64>,
+    /// What it frees on the disk, in bytes, where that was looked at anyway.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk_bytes: Option<u64>,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// How many of a kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Count {
+    /// How many.
+    pub count: u64,
+}
+
+/// How many of a kind, and how large.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct CountAndBytes {
+    /// How many.
+    pub count: u64,
+    /// Their sizes, in bytes.
+    pub bytes: u64,
+}
+
+/// How many blobs, and how large.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct BlobTotals {
+    /// How many.
+    pub count: u64,
+    /// Their sizes, in bytes.
+    pub bytes: u64,
+    /// What they take on the disk, in bytes.
+    pub disk_bytes: u64,
+}
+
+/// Counts by kind: of what a plan names, or of what was really removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    /// Blobs.
+    pub blobs: BlobTotals,
+    /// Revisions.
+    pub revisions: Count,
+    /// Tags.
+    pub tags: Count,
+    /// Former targets of tags.
+    pub tag_history: Count,
+    /// Layer links.
+    pub layer_links: Count,
+    /// Uploads.
+    pub uploads: CountAndBytes,
+    /// Repositories.
+    pub repositories: Count,
+}
+
+impl Totals {
+    /// Whether it is nothing at all.
+    pub fn is_nothing(&self) -> bool {
+        *self == Totals::default()
+    }
+
+    /// Bytes of blobs and uploads.
+    pub fn bytes(&self) -> u64 {
+        self.blobs.bytes + self.uploads.bytes
+    }
+}
+
+/// What a plan is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Basis<'a> {
+    /// All digests.
+    pub digests: &'a Digests,
+    /// What was seen.
+    pub repositories: &'a [Repository],
+    /// What is live.
+    pub marking: &'a Marking,
+    /// Blobs that nothing keeps alive, with their sizes, sorted.
+    pub blobs: &'a [SizedBlob],
+    /// Stale uploads of each repository, with the bytes in them, in the order of the repositories.
+    pub stale_uploads: &'a [Vec<(UploadId, u64)>],
+    /// Empty digest folders of revisions that hold something unknown, and so stay.
+    pub occupied: &'a [Vec<DigestId>],
+    /// What the operator asked for.
+    pub policy: Policy,
+    /// Whether repositories of which nothing is left go as well.
+    pub remove_empty_repositories: bool,
+}
+
+impl Plan {
+    /// Decides what goes.
+    pub fn new(basis: Basis<'_>) -> Plan {
+        let mut repositories: Vec<RepositoryPlan> = (0..basis.repositories.len())
+            .filter_map(|place| plan_repository(&basis, place))
+            .filter(|plan| !plan.is_empty())
+            .collect();
+        repositories.sort_by(|a, b| a.name.cmp(&b.name));
+        let blobs = basis
+            .blobs
+            .iter()
+            .map(|blob| BlobPlan { digest: basis.digests.digest(blob.id), size: blob.size })
+            .collect();
+        Plan { repositories, blobs }
+    }
+
+    /// Whether nothing goes.
+    pub fn is_empty(&self) -> bool {
+        self.repositories.is_empty() && self.blobs.is_empty()
+    }
+
+    /// Counts by kind.
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        for repository in &self.repositories {
+            totals.tags.count += repository.tags.len() as u64;
+            totals.tag_history.count += repository.tag_history.len() as u64;
+            totals.revisions.count += repository.revisions.len() as u64;
+            totals.layer_links.count += repository.layer_links.len() as u64;
+            totals.uploads.count += repository.uploads.len() as u64;
+            totals.uploads.bytes += repository.uploads.iter().map(|(_, bytes)| bytes).sum::<u64>();
+            totals.repositories.count += u64::from(repository.folder);
+        }
+        for blob in &self.blobs {
+            totals.blobs.count += 1;
+            totals.blobs.bytes += blob.size.bytes;
+            totals.blobs.disk_bytes += blob.size.disk_bytes;
+        }
+        totals
+    }
+
+    /// Every action, sorted: by kind, in the order in which a sweep takes them, then by name.
+    pub fn actions(&self) -> impl Iterator<Item = Action<'_>> {
+        let of = |each: fn(&RepositoryPlan) -> Vec<Action<'_>>| self.repositories.iter().flat_map(each);
+        let blobs = self.blobs.iter().map(|blob| Action {
+            kind: ActionKind::Blob,
+            repository: None,
+            digest: Some(&blob.digest),
+            name: None,
+            bytes: Some(blob.size.bytes),
+            disk_bytes: Some(blob.size.disk_bytes),
+            reason: Reason::Unreferenced,
+        });
+        of(tag_actions)
+            .chain(of(history_actions))
+            .chain(of(revision_actions))
+            .chain(of(layer_link_actions))
+            .chain(of(upload_actions))
+            .chain(blobs)
+            .chain(of(folder_actions))
+    }
+}
+
+impl Action<'_> {
+    /// The thing itself; `None` for a repository's empty folders, which are no single thing.
+    pub fn item(&self) -> Option<Item> {
+        if self.kind == ActionKind::Blob {
+            return self.digest.cloned().map(Item::Blob);
+        }
+        let repository = self.repository?.clone();
+        let tag = || self.name.and_then(|name| TagName::parse(name).ok());
+        match self.kind {
+            ActionKind::Tag => Some(Item::Tag(repository, tag()?)),
+            ActionKind::TagHistory => Some(Item::TagHistory(repository, tag()?, self.digest?.clone())),
+            ActionKind::Revision => Some(Item::Revision(repository, self.digest?.clone())),
+            ActionKind::LayerLink => Some(Item::LayerLink(repository, self.digest?.clone())),
+            ActionKind::Upload => Some(Item::Upload(repository, UploadId::parse(self.name?).ok()?)),
+            ActionKind::Blob | ActionKind::Repository => None,
+        }
+    }
+}
+
+fn action<'a>(plan: &'a RepositoryPlan, kind: ActionKind, reason: Reason) -> Action<'a> {
+    Action { kind, repository: Some(&plan.name), digest: None, name: None, bytes: None, disk_bytes: None, reason }
+}
+
+fn tag_actions(plan: &RepositoryPlan) -> Vec<Action<'_>> {
+    plan.tags
+        .iter()
+        .map(|(tag, reason)| Action { name: Some(tag.as_str()), ..action(plan, ActionKind::Tag, *reason) })
+        .collect()
+}
+
+fn history_actions(plan: &RepositoryPlan) -> Vec<Action<'_>> {
+    plan.tag_history
+        .iter()
+        .map(|(tag, digest, reason)| Action {
+            name: Some(tag.as_str()),
+            digest: Some(digest),
+            ..action(plan, ActionKind::TagHistory, *reason)
+        })
+        .collect()
+}
+
+fn revision_actions(plan: &RepositoryPlan) -> Vec<Action<'_>> {
+    plan.revisions
+        .iter()
+        .map(|(digest, reason)| Action { digest: Some(digest), ..action(plan, ActionKind::Revision, *reason) })
+        .collect()
+}
+
+fn layer_link_actions(plan: &RepositoryPlan) -> Vec<Action<'_>> {
+    plan.layer_links
+        .iter()
+        .map(|digest| Action { digest: Some(digest), ..action(plan, ActionKind::LayerLink, Reason::Unreferenced) })
+        .collect()
+}
+
+fn upload_actions(plan: &RepositoryPlan) -> Vec<Action<'_>> {
+    plan.uploads
+        .iter()
+        .map(|(upload, bytes)| Action {
+            name: Some(upload.as_str()),
+            bytes: Some(*bytes),
+            ..action(plan, ActionKind::Upload, Reason::Stale)
+        })
+        .collect()
+}
+
+fn folder_actions(plan: &RepositoryPlan) -> Vec<Action<'_>> {
+    let each = || action(plan, ActionKind::Repository, Reason::Empty);
+    plan.folder.then(each).into_iter().collect()
+}
+
+fn plan_repository(basis: &Basis<'_>, place: usize) -> Option<RepositoryPlan> {
+    let repository = &basis.repositories[place];
+    let marking = &basis.marking.repositories[place];
+    let mut plan = RepositoryPlan {
+        name: repository.removable.clone()?,
+        tags: Vec::new(),
+        tag_history: Vec::new(),
+        revisions: Vec::new(),
+        layer_links: Vec::new(),
+        uploads: basis.stale_uploads[place].clone(),
+        folder: false,
+    };
+    // Nobody knows what is needed in a tainted repository; nobody needs an upload that is stale.
+    if marking.tainted {
+        return Some(plan);
+    }
+    let digest = |id| basis.digests.digest(id);
+
+    for revision in repository.revisions.iter().filter(|revision| !revision.linked && !marking.is_live(revision.id)) {
+        match revision.link {
+            LinkState::Absent if basis.occupied[place].contains(&revision.id) => {}
+            LinkState::Absent => plan.revisions.push((digest(revision.id), Reason::Empty)),
+            LinkState::Target(_) if basis.policy.delete_untagged => {
+                plan.revisions.push((digest(revision.id), Reason::Untagged));
+            }
+            // Every revision that has a link is a root by default, and a damaged link always is.
+            LinkState::Target(_) | LinkState::Damaged(_) | LinkState::Unreadable(_) => {}
+        }
+    }
+    plan.revisions.sort();
+
+    for (tag, fate) in repository.tags.iter().zip(&marking.tags) {
+        let Some(name) = &tag.removable else { continue };
+        if let TagFate::Deleted(_) = fate {
+            plan.tags.push((name.clone(), Reason::Deleted));
+            continue;
+        }
+        // What is live in this repository stays in the history as well; the current target always is.
+        let (TagFate::Root(_) | TagFate::Dangling(_), Ok(history)) = (fate, &tag.history) else { continue };
+        for &former in history.iter().filter(|&&former| !marking.is_live(former)) {
+            let reason = match repository.revision(former).map(|revision| &revision.link) {
+                None | Some(LinkState::Absent) => Reason::Dangling,
+                Some(_) if plan.revisions.binary_search(&(digest(former), Reason::Untagged)).is_ok() => {
+                    Reason::Untagged
+                }
+                Some(_) => continue,
+            };
+            plan.tag_history.push((name.clone(), digest(former), reason));
+        }
+    }
+    plan.tag_history.sort();
+
+    plan.layer_links =
+        repository.layer_links.iter().filter(|&&link| !marking.references(link)).map(|&link| digest(link)).collect();
+    plan.layer_links.sort();
+
+    plan.folder = basis.remove_empty_repositories
+        && !repository.has_unknown_entries
+        && repository.odd_targets.is_empty()
+        && plan.tags.len() == repository.tags.len()
+        && plan.revisions.len() == repository.revisions.len()
+        && plan.layer_links.len() == repository.layer_links.len()
+        && plan.uploads.len() == repository.uploads.len();
+    Some(plan)
+}
+
+/// How many bytes of garbage blobs each repository has to itself: blobs that go, and that no other repository has a
+/// link or a revision for. In the order of the inventory. A blob that no repository has a link for is nobody's.
+pub fn exclusive_garbage_bytes(digests: &Digests, repositories: &[Repository], blobs: &[SizedBlob]) -> Vec<u64> {
+    #[derive(Clone, Copy, PartialEq)]
+    enum Owner {
+        Nobody,
+        One(u32),
+        Several,
+    }
+    let mut owners = vec![Owner::Nobody; blobs.len()];
+    for (place, repository) in repositories.iter().enumerate() {
+        let me = Owner::One(u32::try_from(place).unwrap_or(u32::MAX));
+        let named = repository.layer_links.iter().copied().chain(repository.revisions.iter().map(|r| r.id));
+        for id in named.filter(|id| digests.is_blob(*id)) {
+            if let Ok(found) = blobs.binary_search_by_key(&id, |blob| blob.id) {
+                owners[found] = match owners[found] {
+                    Owner::Nobody => me,
+                    owner if owner == me => me,
+                    _ => Owner::Several,
+                };
+            }
+        }
+    }
+    let mut bytes = vec![0; repositories.len()];
+    for (owner, blob) in owners.iter().zip(blobs) {
+        if let Owner::One(place) = owner {
+            bytes[*place as usize] += blob.size.bytes;
+        }
+    }
+    bytes
+}

@@ -1,0 +1,476 @@
+//! A registry's folders, opened for reading.
+//!
+//! Everything that looks at the tree goes through [`Dir`]: a directory handle, and names relative to it. Three answers
+//! are kept apart, because mixing them up is how collectors lose images:
+//!
+//! - `Ok(Some(..))`: it is there, and this is it;
+//! - `Ok(None)`: it is not there (`ENOENT`, and nothing else);
+//! - `Err(Unreadable)`: nobody knows. Permission denied, an I/O error, a stale handle, a symbolic link that leads
+//!   nowhere (its volume may not be mounted): never to be read as absent.
+//!
+//! Nothing in this module can change a file.
+
+use std::fmt;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat};
+use rustix::io::Errno;
+
+use crate::layout::{BLOBS, REPOSITORIES, component, shown_path};
+
+/// How many bytes a link or `startedat` file may have at most. A sha512 digest is 135 bytes.
+pub const MAX_LINK_BYTES: u64 = 1024;
+
+/// Something that could not be read: where, and what the system said.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {cause}", shown_path(path))]
+pub struct Unreadable {
+    /// The path, relative to the `v2` folder.
+    pub path: PathBuf,
+    /// Why.
+    pub cause: Cause,
+}
+
+/// Why something could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Cause {
+    /// The system refused.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// A symbolic link that leads nowhere.
+    #[error("a symbolic link that leads nowhere; is the volume that it points to mounted?")]
+    DanglingLink,
+    /// Something other than a regular file where a file belongs.
+    #[error("not a regular file")]
+    NotAFile,
+    /// More bytes than such a file can have.
+    #[error("{size} bytes, where at most {limit} can be right")]
+    TooLarge {
+        /// Its size in bytes.
+        size: u64,
+        /// The most that is read.
+        limit: u64,
+    },
+}
+
+/// What makes a file or folder the one that was read before. If any of it changes, somebody has written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    device: u64,
+    inode: u64,
+    modified: (i64, u32),
+    size: u64,
+}
+
+impl Stamp {
+    fn of(stat: &Stat) -> Stamp {
+        Stamp { device: stat.st_dev, inode: stat.st_ino, modified: modified(stat), size: stat.st_size.cast_unsigned() }
+    }
+
+    /// The device that it lies on.
+    pub fn device(&self) -> u64 {
+        self.device
+    }
+
+    /// Device and inode: which file or folder this is, whatever its name.
+    pub fn identity(&self) -> (u64, u64) {
+        (self.device, self.inode)
+    }
+
+    /// When it was last modified: seconds since 1970 and nanoseconds.
+    pub fn modified(&self) -> (i64, u32) {
+        self.modified
+    }
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::unnecessary_cast, reason = "the type differs between architectures")]
+fn modified(stat: &Stat) -> (i64, u32) {
+    (stat.st_mtime as i64, stat.st_mtime_nsec as u32)
+}
+
+/// The kind of a directory entry, as the directory itself tells it; a symbolic link is not followed for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A folder.
+    Directory,
+    /// A regular file.
+    File,
+    /// A symbolic link.
+    SymbolicLink,
+    /// A pipe, socket or device.
+    Other,
+}
+
+/// A file that was read whole.
+#[derive(Debug)]
+pub struct Content {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// What it was when it was read.
+    pub stamp: Stamp,
+}
+
+/// Sizes of a file that was looked at, not opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Looked {
+    /// What it is.
+    pub kind: Kind,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// What it takes on the disk, in bytes (`st_blocks` times 512).
+    pub disk_bytes: u64,
+    /// What it was when it was looked at.
+    pub stamp: Stamp,
+}
+
+/// An open folder of the tree.
+pub struct Dir {
+    handle: OwnedFd,
+    path: PathBuf,
+}
+
+impl fmt::Debug for Dir {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Dir").field(&self.path).finish()
+    }
+}
+
+impl Dir {
+    /// Opens a folder by its path on the machine. Symbolic links are followed.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub fn open_root(path: &Path) -> io::Result<Dir> {
+        let handle = rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        Ok(Dir { handle, path: PathBuf::new() })
+    }
+
+    /// Opens a folder below this one. Symbolic links are followed, as the registry follows them.
+    ///
+    /// # Errors
+    /// [`Unreadable`] for everything but `ENOENT`, and for a symbolic link that leads nowhere.
+    pub fn open(&self, name: impl AsRef<Path>) -> Result<Option<Dir>, Unreadable> {
+        let name = name.as_ref();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        match rustix::fs::openat(&self.handle, name, flags, Mode::empty()) {
+            Ok(handle) => Ok(Some(Dir { handle, path: self.path.join(name) })),
+            Err(errno) => self.absent_or_unreadable(name, errno),
+        }
+    }
+
+    /// The path of this folder, relative to the `v2` folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What this folder is now.
+    ///
+    /// # Errors
+    /// [`Unreadable`] if the system refuses.
+    pub fn stamp(&self) -> Result<Stamp, Unreadable> {
+        match rustix::fs::fstat(&self.handle) {
+            Ok(stat) => Ok(Stamp::of(&stat)),
+            Err(errno) => Err(self.unreadable(Path::new(""), errno)),
+        }
+    }
+
+    /// Calls `each` with every entry's name and kind, in no order. Reading happens in large pieces, and nothing is
+    /// allocated for an entry.
+    ///
+    /// # Errors
+    /// [`Unreadable`] as soon as the system refuses: what came before is then *not* the whole folder.
+    pub fn for_each(&self, mut each: impl FnMut(&[u8], Kind)) -> Result<(), Unreadable> {
+        let mut buffer = [MaybeUninit::uninit(); 32 * 1024];
+        let mut entries = RawDir::new(&self.handle, &mut buffer);
+        while let Some(entry) = entries.next() {
+            let entry = entry.map_err(|errno| self.unreadable(Path::new(""), errno))?;
+            let name = entry.file_name().to_bytes();
+            if matches!(name, b"." | b"..") {
+                continue;
+            }
+            let kind = match entry.file_type() {
+                // Some file systems do not say; ask the entry itself.
+                FileType::Unknown => match self.look(component(name))? {
+                    Some(looked) => looked.kind,
+                    None => continue,
+                },
+                known => kind_of(known),
+            };
+            each(name, kind);
+        }
+        Ok(())
+    }
+
+    /// Whether an entry is there, and how large: a `stat` that does not follow a symbolic link at the end.
+    ///
+    /// # Errors
+    /// [`Unreadable`] for everything but `ENOENT`.
+    pub fn look(&self, name: impl AsRef<Path>) -> Result<Option<Looked>, Unreadable> {
+        let name = name.as_ref();
+        match rustix::fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(Looked {
+                kind: kind_of(FileType::from_raw_mode(stat.st_mode)),
+                bytes: stat.st_size.cast_unsigned(),
+                disk_bytes: stat.st_blocks.cast_unsigned() * 512,
+                stamp: Stamp::of(&stat),
+            })),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(self.unreadable(name, errno)),
+        }
+    }
+
+    /// What a file or folder is now; symbolic links are followed. `None` if it is not there.
+    ///
+    /// # Errors
+    /// [`Unreadable`] for everything but `ENOENT`.
+    pub fn stamp_of(&self, name: impl AsRef<Path>) -> Result<Option<Stamp>, Unreadable> {
+        let name = name.as_ref();
+        match rustix::fs::statat(&self.handle, name, AtFlags::empty()) {
+            Ok(stat) => Ok(Some(Stamp::of(&stat))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(self.unreadable(name, errno)),
+        }
+    }
+
+    /// Reads a small file whole. Symbolic links are followed.
+    ///
+    /// # Errors
+    /// [`Unreadable`] for everything but `ENOENT`; also for what is no regular file, and for more than `limit` bytes,
+    /// of which none is then read.
+    pub fn read(&self, name: impl AsRef<Path>, limit: u64) -> Result<Option<Content>, Unreadable> {
+        let name = name.as_ref();
+        // Without NONBLOCK the opening of a pipe would wait for a writer for ever.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = match rustix::fs::openat(&self.handle, name, flags, Mode::empty()) {
+            Ok(file) => file,
+            Err(errno) => return self.absent_or_unreadable(name, errno),
+        };
+        let stat = rustix::fs::fstat(&file).map_err(|errno| self.unreadable(name, errno))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(Unreadable { path: self.path.join(name), cause: Cause::NotAFile });
+        }
+        let size = stat.st_size.cast_unsigned();
+        if size > limit {
+            return Err(Unreadable { path: self.path.join(name), cause: Cause::TooLarge { size, limit } });
+        }
+        let bytes = read_to_end(&file, size, limit).map_err(|errno| self.unreadable(name, errno))?;
+        if bytes.len() as u64 > limit {
+            let cause = Cause::TooLarge { size: bytes.len() as u64, limit };
+            return Err(Unreadable { path: self.path.join(name), cause });
+        }
+        Ok(Some(Content { bytes, stamp: Stamp::of(&stat) }))
+    }
+
+    /// `ENOENT` is absence, except behind a symbolic link that is there.
+    fn absent_or_unreadable<T>(&self, name: &Path, errno: Errno) -> Result<Option<T>, Unreadable> {
+        if errno != Errno::NOENT {
+            return Err(self.unreadable(name, errno));
+        }
+        match self.look(name)? {
+            Some(Looked { kind: Kind::SymbolicLink, .. }) => {
+                Err(Unreadable { path: self.path.join(name), cause: Cause::DanglingLink })
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn unreadable(&self, name: &Path, errno: Errno) -> Unreadable {
+        let path = if name.as_os_str().is_empty() { self.path.clone() } else { self.path.join(name) };
+        Unreadable { path, cause: Cause::Io(errno.into()) }
+    }
+}
+
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.handle.as_fd()
+    }
+}
+
+/// Reads up to one byte more than `limit`, so that a file that grew meanwhile is seen.
+fn read_to_end(file: &OwnedFd, expected: u64, limit: u64) -> Result<Vec<u8>, Errno> {
+    // One byte more than expected: the read that fills the file's size then also sees its end.
+    let first = usize::try_from(expected.min(limit) + 1).unwrap_or(usize::MAX);
+    let mut bytes = vec![0; first];
+    let mut filled = 0;
+    loop {
+        match rustix::io::read(file, &mut bytes[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+        // A regular file that gave fewer bytes than asked has ended.
+        if filled == first.saturating_sub(1) && filled as u64 == expected {
+            break;
+        }
+        if filled == bytes.len() {
+            if filled as u64 > limit {
+                break;
+            }
+            bytes.resize(filled + 4096, 0);
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}
+
+fn kind_of(file_type: FileType) -> Kind {
+    match file_type {
+        FileType::Directory => Kind::Directory,
+        FileType::RegularFile => Kind::File,
+        FileType::Symlink => Kind::SymbolicLink,
+        _ => Kind::Other,
+    }
+}
+
+/// A registry's `v2` folder, found and opened.
+#[derive(Debug)]
+pub struct Registry {
+    root: PathBuf,
+    v2: Dir,
+    identity: Stamp,
+}
+
+/// Why a path is no registry.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The path cannot be opened.
+    #[error("cannot open {}: {source}", shown_path(path))]
+    Path {
+        /// The path as given.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Nothing of a registry is there.
+    #[error(
+        "{} is no registry: expected docker/registry/v2 with the folders 'blobs' and 'repositories' in it, or a \
+         config.yml; give the registry's rootdirectory (often /var/lib/registry)",
+        shown_path(path)
+    )]
+    NoRegistry {
+        /// The path as given.
+        path: PathBuf,
+    },
+}
+
+impl Registry {
+    /// Finds the `v2` folder from the storage root, or from any folder on the way down to `v2`, and opens it.
+    ///
+    /// # Errors
+    /// [`OpenError`] if the path cannot be read, or if neither `blobs` nor `repositories` is where it belongs.
+    pub fn open(path: &Path) -> Result<Registry, OpenError> {
+        let failed = |source| OpenError::Path { path: path.to_owned(), source };
+        let given = path.canonicalize().map_err(failed)?;
+        if !given.is_dir() {
+            return Err(OpenError::NoRegistry { path: path.to_owned() });
+        }
+        for below in ["docker/registry/v2", "registry/v2", "v2", ""] {
+            let candidate = if below.is_empty() { given.clone() } else { given.join(below) };
+            let dir = match Dir::open_root(&candidate) {
+                Ok(dir) => dir,
+                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                    continue;
+                }
+                Err(source) => return Err(OpenError::Path { path: candidate, source }),
+            };
+            let mut both = true;
+            for name in [BLOBS, REPOSITORIES] {
+                match dir.look(name) {
+                    Ok(Some(looked)) => both &= looked.kind != Kind::File,
+                    Ok(None) => both = false,
+                    Err(unreadable) => {
+                        let source = io::Error::other(unreadable.to_string());
+                        return Err(OpenError::Path { path: candidate, source });
+                    }
+                }
+            }
+            // One of the two may be missing where the path itself says what it is: nobody has pushed yet, or damage,
+            // which is for the brakes to judge. Elsewhere a folder named `blobs` is not enough to be collected.
+            if both || candidate.ends_with("docker/registry/v2") {
+                let root = candidate.canonicalize().map_err(failed)?;
+                let identity = dir.stamp().map_err(|unreadable| failed(io::Error::other(unreadable.to_string())))?;
+                return Ok(Registry { root, v2: dir, identity });
+            }
+        }
+        Err(OpenError::NoRegistry { path: path.to_owned() })
+    }
+
+    /// The absolute path of the `v2` folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The `v2` folder.
+    pub fn v2(&self) -> &Dir {
+        &self.v2
+    }
+
+    /// The device that the `v2` folder lies on.
+    pub fn device(&self) -> u64 {
+        self.identity.device()
+    }
+
+    /// The storage root that holds `docker/registry/v2`, where the tree has that form.
+    pub fn storage_root(&self) -> Option<&Path> {
+        self.root.ends_with("docker/registry/v2").then(|| self.root.ancestors().nth(3)).flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::disallowed_methods, reason = "tests build trees")]
+
+    use super::*;
+
+    #[test]
+    fn absent_is_not_unreadable() {
+        let temp = tempfile::tempdir().unwrap();
+        std::fs::write(temp.path().join("file"), "12345").unwrap();
+        std::fs::create_dir(temp.path().join("folder")).unwrap();
+        std::os::unix::fs::symlink("nowhere", temp.path().join("dangling")).unwrap();
+        std::os::unix::fs::symlink("loop", temp.path().join("loop")).unwrap();
+        std::os::unix::fs::symlink("file", temp.path().join("good")).unwrap();
+        let dir = Dir::open_root(temp.path()).unwrap();
+
+        assert!(dir.read("absent", 10).unwrap().is_none());
+        assert!(dir.open("absent").unwrap().is_none());
+        assert!(dir.look("absent").unwrap().is_none());
+        assert_eq!(dir.read("file", 10).unwrap().unwrap().bytes, b"12345");
+        assert_eq!(dir.read("file", 5).unwrap().unwrap().bytes, b"12345");
+        assert_eq!(dir.read("good", 10).unwrap().unwrap().bytes, b"12345");
+
+        assert!(matches!(dir.read("file", 4).unwrap_err().cause, Cause::TooLarge { size: 5, limit: 4 }));
+        assert!(matches!(dir.read("folder", 10).unwrap_err().cause, Cause::NotAFile));
+        assert!(matches!(dir.read("dangling", 10).unwrap_err().cause, Cause::DanglingLink));
+        assert!(matches!(dir.open("dangling").unwrap_err().cause, Cause::DanglingLink));
+        assert!(matches!(dir.read("loop", 10).unwrap_err().cause, Cause::Io(_)));
+        assert!(matches!(dir.open("file").unwrap_err().cause, Cause::Io(_)));
+        assert_eq!(dir.look("dangling").unwrap().unwrap().kind, Kind::SymbolicLink);
+    }
+
+    #[test]
+    fn a_registry_is_found_from_every_folder_on_the_way() {
+        let temp = tempfile::tempdir().unwrap();
+        let v2 = temp.path().join("docker/registry/v2");
+        std::fs::create_dir_all(v2.join("repositories")).unwrap();
+        for path in ["", "docker", "docker/registry", "docker/registry/v2"] {
+            let registry = Registry::open(&temp.path().join(path)).unwrap();
+            assert_eq!(registry.root(), v2.canonicalize().unwrap(), "{path}");
+            assert_eq!(registry.storage_root().unwrap(), temp.path().canonicalize().unwrap());
+        }
+        for path in ["docker/registry/v2/repositories", "absent"] {
+            assert!(Registry::open(&temp.path().join(path)).is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_folder_with_blobs_in_it_is_not_yet_a_registry() {
+        let temp = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(temp.path().join("blobs/sha256")).unwrap();
+        assert!(matches!(Registry::open(temp.path()), Err(OpenError::NoRegistry { .. })));
+    }
+}

@@ -1,0 +1,351 @@
+//! The report for a person: a summary that fits a screen, 80 columns wide.
+
+use std::io::{self, Write};
+
+use indicatif::{HumanBytes, HumanCount};
+
+use super::{Outcome, Report, RepositoryReport};
+use crate::finding::{Finding, Severity};
+use crate::plan::{Action, ActionKind, Reason, Totals};
+
+/// How many repositories and findings a summary names.
+const TOP: usize = 10;
+/// The width that text is wrapped to.
+const WIDTH: usize = 80;
+/// Where the text begins that stands beside a heading.
+const INDENT: usize = 12;
+
+/// How a person wants it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Style {
+    /// Bold and colours, by ANSI escapes.
+    pub colour: bool,
+    /// Every object with its reason, and every finding.
+    pub verbose: bool,
+}
+
+/// Writes the report.
+///
+/// # Errors
+/// Whatever the writer says.
+pub fn write(out: &mut dyn Write, report: &Report<'_>, style: Style) -> io::Result<()> {
+    let mut page = Page { out, style };
+    if style.verbose && !report.plan.is_empty() {
+        for action in report.plan.actions() {
+            page.action(&action)?;
+        }
+        writeln!(page.out)?;
+    }
+    page.head(report)?;
+    page.scanned(report)?;
+    page.totals(report)?;
+    page.repositories(report)?;
+    page.findings(&report.findings)?;
+    page.read_only(report)?;
+    page.next(report)
+}
+
+/// A size for a person, in binary units.
+pub fn bytes(bytes: u64) -> String {
+    HumanBytes(bytes).to_string()
+}
+
+/// A count with its noun, in the singular or the plural.
+pub fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{} {}", HumanCount(count), if count == 1 { one } else { many })
+}
+
+struct Page<'a> {
+    out: &'a mut dyn Write,
+    style: Style,
+}
+
+impl Page<'_> {
+    fn head(&mut self, report: &Report<'_>) -> io::Result<()> {
+        let what = match (report.dry_run, report.outcome) {
+            (_, Outcome::Refused) => "refused: nothing was touched",
+            (true, _) => "dry run: nothing was changed",
+            (false, Outcome::Complete) => "done",
+            (false, Outcome::Incomplete) => "stopped before the end; what was done is consistent",
+        };
+        let title = self.bold(&format!("regsweep {}", report.command));
+        writeln!(self.out, "{title}  {what}")?;
+        writeln!(self.out, "{}", report.root)
+    }
+
+    fn scanned(&mut self, report: &Report<'_>) -> io::Result<()> {
+        let scanned = &report.scanned;
+        let seconds: f64 = report
+            .phases
+            .iter()
+            .filter(|phase| matches!(phase.name, "scan" | "mark" | "plan"))
+            .map(|phase| phase.seconds)
+            .sum();
+        let text = format!(
+            "{}, {}, {}, {}, {}, {} in {}",
+            counted(scanned.repositories, "repository", "repositories"),
+            counted(scanned.tags, "tag", "tags"),
+            counted(scanned.revisions, "revision", "revisions"),
+            counted(scanned.layer_links, "layer link", "layer links"),
+            counted(scanned.uploads, "upload", "uploads"),
+            counted(scanned.blobs, "blob", "blobs"),
+            duration(seconds),
+        );
+        self.section("Scanned", &text)
+    }
+
+    fn totals(&mut self, report: &Report<'_>) -> io::Result<()> {
+        let (heading, totals) = match (report.dry_run, report.outcome) {
+            (_, Outcome::Refused) if report.removed.is_nothing() && report.garbage.is_nothing() => return Ok(()),
+            (false, Outcome::Complete | Outcome::Incomplete) => ("Freed", &report.removed),
+            _ => ("Would free", &report.garbage),
+        };
+        // What was put aside is still on the disk.
+        let heading = if report.quarantined() { "Put aside" } else { heading };
+        let sum = if totals.is_nothing() { "nothing".to_owned() } else { bytes(totals.bytes()) };
+        self.section(heading, &sum)?;
+        for (kind, count, size, reason) in rows(totals, report) {
+            let size = size.map(bytes).unwrap_or_default();
+            let line = format!("  {kind:<13}{:>11}{size:>13}   {reason}", HumanCount(count).to_string());
+            writeln!(self.out, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
+
+    fn repositories(&mut self, report: &Report<'_>) -> io::Result<()> {
+        let mut top: Vec<&RepositoryReport> =
+            report.repositories.iter().filter(|repository| repository.exclusive_garbage_bytes > 0).collect();
+        if top.is_empty() {
+            return Ok(());
+        }
+        top.sort_by(|a, b| b.exclusive_garbage_bytes.cmp(&a.exclusive_garbage_bytes).then_with(|| a.name.cmp(&b.name)));
+        let names = if top.len() > TOP { format!("the first {TOP} of {}", top.len()) } else { String::new() };
+        self.section("By repository", &names)?;
+        let exclusive: u64 = top.iter().map(|repository| repository.exclusive_garbage_bytes).sum();
+        for repository in top.iter().take(TOP) {
+            let size = bytes(repository.exclusive_garbage_bytes);
+            let detail = match repository.garbage_revisions {
+                0 => String::new(),
+                count => counted(count, "revision", "revisions"),
+            };
+            let line = format!("  {:<46}{size:>13}   {detail}", shortened(&repository.name, 45));
+            writeln!(self.out, "{}", line.trim_end())?;
+        }
+        let rest = report.garbage.blobs.bytes.saturating_sub(exclusive);
+        if rest > 0 {
+            writeln!(self.out, "  {:<46}{:>13}", "(shared by several, or linked by none)", bytes(rest))?;
+        }
+        Ok(())
+    }
+
+    fn findings(&mut self, findings: &[Finding]) -> io::Result<()> {
+        let of = |severity| findings.iter().filter(|finding| finding.severity == severity).count() as u64;
+        let counts: Vec<String> = [
+            (of(Severity::Error), "error", "errors"),
+            (of(Severity::Warning), "warning", "warnings"),
+            (of(Severity::Info), "note", "notes"),
+        ]
+        .into_iter()
+        .filter(|(count, ..)| *count > 0)
+        .map(|(count, one, many)| counted(count, one, many))
+        .collect();
+        let text = if counts.is_empty() { "none".to_owned() } else { counts.join(", ") };
+        self.section("Findings", &text)?;
+        let named = if self.style.verbose { findings.len() } else { TOP };
+        for finding in findings.iter().take(named) {
+            let severity = match finding.severity {
+                Severity::Error => self.red("error"),
+                Severity::Warning => self.bold("warning"),
+                Severity::Info => "note".to_owned(),
+            };
+            writeln!(self.out, "  {severity}: {}", finding.path)?;
+            self.wrapped(&finding.message, 4)?;
+        }
+        if findings.len() > named {
+            writeln!(self.out, "  and {} more: -v shows them all", findings.len() - named)?;
+        }
+        Ok(())
+    }
+
+    fn read_only(&mut self, report: &Report<'_>) -> io::Result<()> {
+        let read_only = &report.read_only;
+        let text = if read_only.proven { "proven" } else { "not proven" };
+        self.section("Read-only", text)?;
+        for evidence in &read_only.evidence {
+            self.wrapped(&evidence.detail, 2)?;
+        }
+        for objection in &read_only.objections {
+            self.wrapped(&format!("but {objection}"), 2)?;
+        }
+        if let Some(seconds) = report.window_seconds {
+            self.section("Window", &format!("the registry had to be read-only for {}", duration(seconds)))?;
+        }
+        Ok(())
+    }
+
+    fn next(&mut self, report: &Report<'_>) -> io::Result<()> {
+        for (place, advice) in report.advice.iter().enumerate() {
+            self.section(if place == 0 { "Next" } else { "" }, advice)?;
+        }
+        Ok(())
+    }
+
+    fn action(&mut self, action: &Action<'_>) -> io::Result<()> {
+        let mut line = format!("{:<12} {:<13}", kind(action.kind), reason(action.reason));
+        if let Some(repository) = action.repository {
+            line.push(' ');
+            line.push_str(repository.as_str());
+        }
+        if let Some(name) = action.name {
+            line.push(if action.kind == ActionKind::Upload { ' ' } else { ':' });
+            line.push_str(name);
+        }
+        if let Some(digest) = action.digest {
+            line.push_str(&format!(" {digest}"));
+        }
+        if let Some(size) = action.bytes {
+            line.push_str(&format!(" ({})", bytes(size)));
+        }
+        writeln!(self.out, "{line}")
+    }
+
+    /// A heading with text beside it, wrapped.
+    fn section(&mut self, heading: &str, text: &str) -> io::Result<()> {
+        let mut lines = wrap(text, WIDTH - INDENT).into_iter();
+        let padding = " ".repeat(INDENT.saturating_sub(heading.chars().count()).max(1));
+        let heading = self.bold(heading);
+        let first = lines.next().unwrap_or_default();
+        writeln!(self.out, "{}", format!("{heading}{padding}{first}").trim_end())?;
+        for line in lines {
+            writeln!(self.out, "{}{line}", " ".repeat(INDENT))?;
+        }
+        Ok(())
+    }
+
+    fn wrapped(&mut self, text: &str, indent: usize) -> io::Result<()> {
+        for line in wrap(text, WIDTH - indent) {
+            writeln!(self.out, "{}{line}", " ".repeat(indent))?;
+        }
+        Ok(())
+    }
+
+    fn bold(&self, text: &str) -> String {
+        self.paint("1", text)
+    }
+
+    fn red(&self, text: &str) -> String {
+        self.paint("1;31", text)
+    }
+
+    fn paint(&self, code: &str, text: &str) -> String {
+        if self.style.colour && !text.is_empty() { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+impl Report<'_> {
+    fn quarantined(&self) -> bool {
+        !self.dry_run && self.quarantine
+    }
+}
+
+type Row = (&'static str, u64, Option<u64>, &'static str);
+
+fn rows(totals: &Totals, report: &Report<'_>) -> Vec<Row> {
+    let revisions = if report.delete_untagged { "untagged, or left of removed ones" } else { "left of removed ones" };
+    let rows = [
+        ("blobs", totals.blobs.count, Some(totals.blobs.bytes), "no manifest needs them"),
+        ("revisions", totals.revisions.count, None, revisions),
+        ("tags", totals.tags.count, None, "images taken out by hand"),
+        ("tag history", totals.tag_history.count, None, "names revisions that are gone"),
+        ("layer links", totals.layer_links.count, None, "no manifest of theirs needs them"),
+        ("uploads", totals.uploads.count, Some(totals.uploads.bytes), "never finished"),
+        ("repositories", totals.repositories.count, None, "nothing left in them"),
+    ];
+    rows.into_iter().filter(|(_, count, ..)| *count > 0).collect()
+}
+
+fn kind(kind: ActionKind) -> &'static str {
+    match kind {
+        ActionKind::Tag => "tag",
+        ActionKind::TagHistory => "tag history",
+        ActionKind::Revision => "revision",
+        ActionKind::LayerLink => "layer link",
+        ActionKind::Upload => "upload",
+        ActionKind::Blob => "blob",
+        ActionKind::Repository => "repository",
+    }
+}
+
+fn reason(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Unreferenced => "unreferenced",
+        Reason::Untagged => "untagged",
+        Reason::Deleted => "deleted",
+        Reason::Expired => "expired",
+        Reason::Stale => "stale",
+        Reason::Dangling => "dangling",
+        Reason::Empty => "empty",
+    }
+}
+
+/// A time for a person.
+pub fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 0.095 => format!("{:.0} ms", (s * 1000.0).max(1.0)),
+        s if s < 9.95 => format!("{s:.1} s"),
+        s if s < 120.0 => format!("{s:.0} s"),
+        s => format!("{:.0} min", s / 60.0),
+    }
+}
+
+/// The end of a long name says more than its beginning.
+fn shortened(text: &str, width: usize) -> String {
+    let count = text.chars().count();
+    if count <= width {
+        return text.to_owned();
+    }
+    let end: String = text.chars().skip(count + 3 - width).collect();
+    format!("...{end}")
+}
+
+/// Breaks text at spaces. A word that is too long for a line, such as a path, keeps a line to itself.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_wrapped_at_spaces() {
+        assert_eq!(wrap("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrap("a-very-long-path b", 5), ["a-very-long-path", "b"]);
+        assert_eq!(wrap("", 5), [""]);
+    }
+
+    #[test]
+    fn long_names_keep_their_end() {
+        assert_eq!(shortened("abc", 5), "abc");
+        assert_eq!(shortened("abcdefgh", 6), "...fgh");
+    }
+
+    #[test]
+    fn times() {
+        for (seconds, text) in
+            [(0.0001, "1 ms"), (0.05, "50 ms"), (0.1, "0.1 s"), (3.14, "3.1 s"), (61.0, "61 s"), (600.0, "10 min")]
+        {
+            assert_eq!(duration(seconds), text);
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! The one module that changes files.
+//!
+//! Every call is relative to an open folder, and no call follows a symbolic link: a path is opened one component at a
+//! time with `O_NOFOLLOW`, so a folder that somebody swaps for a symbolic link while a run is at work leads nowhere.
+//! `clippy.toml` forbids the same calls everywhere else.
+
+#![expect(clippy::disallowed_methods, reason = "this is the module that changes files")]
+
+use std::fs::File;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Component, Path};
+
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, RawDir, Uid};
+use rustix::io::Errno;
+
+use crate::registry::{Dir, Kind};
+
+const OPEN_FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// An open folder in which things may be changed.
+#[derive(Debug)]
+pub struct Folder {
+    handle: OwnedFd,
+}
+
+/// What became of a request to take something away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gone {
+    /// It was there, and is gone now.
+    Now,
+    /// It was not there: somebody else was first, which is success.
+    Before,
+}
+
+impl Folder {
+    /// The same folder that is open for reading.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub fn of(dir: &Dir) -> io::Result<Folder> {
+        Ok(Folder { handle: dir.as_fd().try_clone_to_owned()? })
+    }
+
+    /// Opens a folder below this one; `None` if there is none. Never through a symbolic link.
+    ///
+    /// # Errors
+    /// Whatever the system says, except that something is absent; also for a path that is not plain names.
+    pub fn open(&self, path: &Path) -> io::Result<Option<Folder>> {
+        let mut folder = Folder { handle: self.handle.try_clone()? };
+        for name in plain_names(path) {
+            folder = match rustix::fs::openat(&folder.handle, name?, OPEN_FOLDER, Mode::empty()) {
+                Ok(handle) => Folder { handle },
+                Err(Errno::NOENT) => return Ok(None),
+                Err(errno) => return Err(errno.into()),
+            };
+        }
+        Ok(Some(folder))
+    }
+
+    /// Opens a folder below this one and makes what is missing on the way. New folders get the owner, group and mode
+    /// of the folder that they are made in, so that a registry which runs as another user can go on writing there.
+    ///
+    /// # Errors
+    /// Whatever the system says; also for a path that is not plain names.
+    pub fn make(&self, path: &Path) -> io::Result<Folder> {
+        let mut folder = Folder { handle: self.handle.try_clone()? };
+        for name in plain_names(path) {
+            let name = name?;
+            let below = match rustix::fs::openat(&folder.handle, name, OPEN_FOLDER, Mode::empty()) {
+                Err(Errno::NOENT) => {
+                    let above = rustix::fs::fstat(&folder.handle)?;
+                    match rustix::fs::mkdirat(&folder.handle, name, Mode::from_raw_mode(above.st_mode)) {
+                        // Another thread may have been first.
+                        Ok(()) | Err(Errno::EXIST) => {}
+                        Err(errno) => return Err(errno.into()),
+                    }
+                    let made = rustix::fs::openat(&folder.handle, name, OPEN_FOLDER, Mode::empty())?;
+                    give_to(&made, &above)?;
+                    made
+                }
+                opened => opened?,
+            };
+            folder = Folder { handle: below };
+        }
+        Ok(folder)
+    }
+
+    /// Makes a folder that only its owner can enter, if it is not there yet.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub fn make_private(&self, name: &str) -> io::Result<Folder> {
+        match rustix::fs::mkdirat(&self.handle, name, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let handle = rustix::fs::openat(&self.handle, name, OPEN_FOLDER, Mode::empty())?;
+        Ok(Folder { handle })
+    }
+
+    /// Moves an entry to the same name in another folder. What is there already is never replaced, unless it is an
+    /// empty folder.
+    ///
+    /// # Errors
+    /// Whatever the system says; `EXDEV` between devices, `ENOTEMPTY` or `EEXIST` if something is there.
+    pub fn move_to(&self, name: &Path, to: &Folder) -> io::Result<Gone> {
+        match rustix::fs::renameat(&self.handle, name, &to.handle, name) {
+            Ok(()) => Ok(Gone::Now),
+            // Either the entry or a folder of ours is gone; the second would fail for every entry alike.
+            Err(Errno::NOENT) if self.kind(name)?.is_none() => Ok(Gone::Before),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Removes a file, or a symbolic link itself.
+    ///
+    /// # Errors
+    /// Whatever the system says, except that it is absent.
+    pub fn remove_file(&self, name: &Path) -> io::Result<Gone> {
+        gone(rustix::fs::unlinkat(&self.handle, name, AtFlags::empty()))
+    }
+
+    /// Removes an empty folder. One that holds something stays, and is an error.
+    ///
+    /// # Errors
+    /// Whatever the system says, except that it is absent.
+    pub fn remove_empty(&self, name: &Path) -> io::Result<Gone> {
+        gone(rustix::fs::unlinkat(&self.handle, name, AtFlags::REMOVEDIR))
+    }
+
+    /// Its entries, without `.` and `..`, in no order.
+    ///
+    /// # Errors
+    /// Whatever the system says; then nothing is known of the folder.
+    pub fn entries(&self) -> io::Result<Vec<(Vec<u8>, Kind)>> {
+        // A handle of its own: two listings of one handle would share the position.
+        let handle = rustix::fs::openat(&self.handle, ".", OPEN_FOLDER, Mode::empty())?;
+        let mut buffer = [MaybeUninit::uninit(); 32 * 1024];
+        let mut listing = RawDir::new(handle, &mut buffer);
+        let mut entries = Vec::new();
+        while let Some(entry) = listing.next() {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if matches!(name, b"." | b"..") {
+                continue;
+            }
+            let kind = match entry.file_type() {
+                FileType::Directory => Kind::Directory,
+                FileType::RegularFile => Kind::File,
+                FileType::Symlink => Kind::SymbolicLink,
+                FileType::Unknown => match self.kind(crate::layout::component(name))? {
+                    Some(kind) => kind,
+                    None => continue,
+                },
+                _ => Kind::Other,
+            };
+            entries.push((name.to_owned(), kind));
+        }
+        Ok(entries)
+    }
+
+    /// What kind of entry this is; `None` if there is none. A symbolic link at the end is not followed.
+    ///
+    /// # Errors
+    /// Whatever the system says, except that it is absent.
+    pub fn kind(&self, name: &Path) -> io::Result<Option<Kind>> {
+        Ok(self.stat(name)?.map(|stat| match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => Kind::Directory,
+            FileType::RegularFile => Kind::File,
+            FileType::Symlink => Kind::SymbolicLink,
+            _ => Kind::Other,
+        }))
+    }
+
+    /// The size of a regular file in bytes; `None` if there is none.
+    ///
+    /// # Errors
+    /// Whatever the system says, except that it is absent.
+    pub fn size(&self, name: &Path) -> io::Result<Option<u64>> {
+        let regular = |stat: &rustix::fs::Stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        Ok(self.stat(name)?.filter(regular).map(|stat| stat.st_size.cast_unsigned()))
+    }
+
+    fn stat(&self, name: &Path) -> io::Result<Option<rustix::fs::Stat>> {
+        match rustix::fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Opens a file of ours for appending, and makes it if it is not there. Never through a symbolic link.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub fn append(&self, name: &str) -> io::Result<File> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(File::from(rustix::fs::openat(&self.handle, name, flags, Mode::RUSR | Mode::WUSR)?))
+    }
+
+    /// Opens a file of ours for reading; `None` if there is none. Never through a symbolic link.
+    ///
+    /// # Errors
+    /// Whatever the system says, except that it is absent.
+    pub fn read(&self, name: &str) -> io::Result<Option<File>> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match rustix::fs::openat(&self.handle, name, flags, Mode::empty()) {
+            Ok(handle) => Ok(Some(File::from(handle))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Empties a file of ours.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub fn truncate(file: &File) -> io::Result<()> {
+        file.set_len(0)
+    }
+
+    /// The device that this folder lies on.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub fn device(&self) -> io::Result<u64> {
+        Ok(rustix::fs::fstat(&self.handle)?.st_dev)
+    }
+
+    /// Waits until everything that was changed on this file system is on the disk.
+    ///
+    /// # Errors
+    /// Whatever the system says: then nobody knows what is on the disk.
+    pub fn sync_volume(&self) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(&self.handle)?)
+    }
+
+    /// Takes an advisory lock on the folder itself, which needs no space on the volume. `false` if somebody else holds
+    /// it. File systems that cannot lock folders say so by an error, which is for the caller to judge.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub fn lock(&self) -> io::Result<bool> {
+        match rustix::fs::flock(&self.handle, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(true),
+            Err(Errno::WOULDBLOCK) => Ok(false),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+}
+
+fn gone(result: Result<(), Errno>) -> io::Result<Gone> {
+    match result {
+        Ok(()) => Ok(Gone::Now),
+        Err(Errno::NOENT) => Ok(Gone::Before),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// The names of a relative path; everything else (`..`, `/`) is an error.
+fn plain_names(path: &Path) -> impl Iterator<Item = io::Result<&Path>> {
+    path.components().map(|component| match component {
+        Component::Normal(name) => Ok(Path::new(name)),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a path of plain names")),
+    })
+}
+
+/// Gives a new folder the owner and group of the one that it was made in.
+fn give_to(made: &OwnedFd, above: &rustix::fs::Stat) -> io::Result<()> {
+    let stat = rustix::fs::fstat(made)?;
+    if (stat.st_uid, stat.st_gid) == (above.st_uid, above.st_gid) {
+        return Ok(());
+    }
+    match rustix::fs::fchown(made, Some(Uid::from_raw(above.st_uid)), Some(Gid::from_raw(above.st_gid))) {
+        // Only root can give things away; for everybody else the folder is their own anyway.
+        Ok(()) | Err(Errno::PERM) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Whether the volume has no room for one more name or byte.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::NOSPC | Errno::DQUOT))
+}
+
+/// Whether the two folders are on different devices, so that nothing can be moved between them.
+pub(super) fn is_other_device(error: &io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::XDEV)
+}
+
+/// Whether something is there already.
+pub(super) fn is_occupied(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR))
+}
+
+/// Whether the volume is mounted read-only, or we may not write to it.
+pub fn is_forbidden(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::ROFS | Errno::ACCESS | Errno::PERM))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(path: &Path) -> Folder {
+        Folder::of(&Dir::open_root(path).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn no_symbolic_link_is_followed() {
+        let temp = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(temp.path().join("outside/inner")).unwrap();
+        std::fs::create_dir(temp.path().join("tree")).unwrap();
+        std::os::unix::fs::symlink("../outside", temp.path().join("tree/swapped")).unwrap();
+        let tree = folder(&temp.path().join("tree"));
+        assert!(tree.open(Path::new("swapped")).is_err());
+        assert!(tree.open(Path::new("swapped/inner")).is_err());
+        assert!(tree.make(Path::new("swapped/new")).is_err());
+        assert!(tree.append("swapped").is_err());
+        assert!(!temp.path().join("outside/new").exists());
+        // A symbolic link is removed itself.
+        assert_eq!(tree.remove_file(Path::new("swapped")).unwrap(), Gone::Now);
+        assert!(temp.path().join("outside/inner").is_dir());
+    }
+
+    #[test]
+    fn only_plain_names() {
+        let temp = tempfile::tempdir().unwrap();
+        let tree = folder(temp.path());
+        for path in ["..", "a/../..", "/etc"] {
+            assert!(tree.open(Path::new(path)).is_err() || tree.open(Path::new(path)).unwrap().is_none(), "{path}");
+            assert!(tree.make(Path::new(path)).is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn nothing_that_is_there_is_replaced() {
+        let temp = tempfile::tempdir().unwrap();
+        for path in ["a/x", "b/x", "c"] {
+            std::fs::create_dir_all(temp.path().join(path)).unwrap();
+        }
+        std::fs::write(temp.path().join("a/x/data"), "old").unwrap();
+        std::fs::write(temp.path().join("b/x/data"), "new").unwrap();
+        let tree = folder(temp.path());
+        let [a, b, c] = ["a", "b", "c"].map(|name| tree.open(Path::new(name)).unwrap().unwrap());
+        assert!(is_occupied(&a.move_to(Path::new("x"), &b).unwrap_err()));
+        assert_eq!(std::fs::read(temp.path().join("b/x/data")).unwrap(), b"new");
+        assert_eq!(a.move_to(Path::new("x"), &c).unwrap(), Gone::Now);
+        assert_eq!(a.move_to(Path::new("x"), &c).unwrap(), Gone::Before);
+        assert_eq!(std::fs::read(temp.path().join("c/x/data")).unwrap(), b"old");
+        assert!(is_occupied(&c.remove_empty(Path::new("x")).unwrap_err()));
+    }
+}

@@ -1,0 +1,215 @@
+//! A run's journal: what it was going to do, and how far it came. One JSON object a line.
+//!
+//! The plan is in it, and on the disk, before the first rename. The mark *swept* says that every rename is on the disk
+//! too: without it the next run puts everything back, with it the next run finishes the deleting. Nothing else is ever
+//! decided by a journal; in particular no path is taken from it, so somebody who edits one cannot make a run touch
+//! anything outside the tree.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+
+use serde::{Deserialize, Serialize};
+
+use super::disk::Folder;
+use crate::plan::{Action, Plan};
+
+/// The file's name in the run's folder.
+pub(super) const JOURNAL: &str = "journal.jsonl";
+
+/// The schema of the lines.
+pub(super) const SCHEMA: &str = "regsweep.journal/1";
+
+/// A line that says how far a run came.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// The run began.
+    Begin {
+        /// [`SCHEMA`].
+        schema: String,
+        /// The run's name.
+        run: String,
+        /// The tool and its version.
+        tool: String,
+        /// When, RFC 3339.
+        at: String,
+        /// Whether untagged manifests go.
+        delete_untagged: bool,
+        /// Whether the trash is to be kept.
+        quarantine: bool,
+    },
+    /// The plan is written; so many actions stand above this line.
+    Planned {
+        /// How many.
+        actions: u64,
+    },
+    /// Something that the plan names was not removed.
+    Kept {
+        /// Its path, relative to the `v2` folder.
+        path: String,
+        /// Why.
+        why: String,
+    },
+    /// All renames are done and on the disk. Nothing is put back any more.
+    Swept {
+        /// When, RFC 3339.
+        at: String,
+        /// How long the registry had to be read-only, in seconds.
+        window_seconds: f64,
+        /// Whether the trash is kept.
+        quarantine: bool,
+        /// How many things were moved.
+        moved: u64,
+        /// The bytes of the blobs among them.
+        bytes: u64,
+    },
+    /// The trash was deleted.
+    Purged {
+        /// When, RFC 3339.
+        at: String,
+    },
+    /// Everything was put back.
+    Restored {
+        /// When, RFC 3339.
+        at: String,
+        /// How many things were put back.
+        items: u64,
+    },
+}
+
+/// How far a run came, by its journal.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Progress {
+    /// When it began.
+    pub began: Option<String>,
+    /// What was moved, in how many pieces and bytes; `None` without the mark.
+    pub swept: Option<(u64, u64)>,
+    /// Whether its trash is kept.
+    pub quarantine: bool,
+    /// Whether its trash was deleted.
+    pub purged: bool,
+    /// Whether everything was put back.
+    pub restored: bool,
+}
+
+/// A journal that is being written.
+#[derive(Debug)]
+pub(super) struct Journal {
+    out: BufWriter<File>,
+}
+
+impl Journal {
+    /// Opens a run's journal for appending.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub(super) fn open(run: &Folder) -> io::Result<Journal> {
+        Ok(Journal { out: BufWriter::with_capacity(256 * 1024, run.append(JOURNAL)?) })
+    }
+
+    /// Writes a line. It is only certain to be on the disk after [`Journal::sync`].
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub(super) fn write(&mut self, event: &Event) -> io::Result<()> {
+        serde_json::to_writer(&mut self.out, event)?;
+        self.out.write_all(b"\n")
+    }
+
+    /// Writes the whole plan.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub(super) fn write_plan(&mut self, plan: &Plan) -> io::Result<()> {
+        #[derive(Serialize)]
+        struct Line<'a> {
+            event: &'static str,
+            #[serde(flatten)]
+            action: Action<'a>,
+        }
+        let mut actions = 0;
+        for action in plan.actions() {
+            serde_json::to_writer(&mut self.out, &Line { event: "plan", action })?;
+            self.out.write_all(b"\n")?;
+            actions += 1;
+        }
+        self.write(&Event::Planned { actions })
+    }
+
+    /// Waits until all lines are on the disk.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        self.out.flush()?;
+        self.out.get_ref().sync_data()
+    }
+}
+
+/// Reads how far a run came. Lines that cannot be read are passed over: a run that was cut off leaves half a line, and
+/// then the mark is missing, which is the careful answer.
+///
+/// # Errors
+/// Whatever the system says while reading; a journal that is not there is an empty one.
+pub(super) fn progress(run: &Folder) -> io::Result<Progress> {
+    match run.read(JOURNAL)? {
+        Some(file) => progress_of(file),
+        None => Ok(Progress::default()),
+    }
+}
+
+fn progress_of(journal: impl Read) -> io::Result<Progress> {
+    let mut progress = Progress::default();
+    let mut reader = BufReader::new(journal);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        // Our longest lines have a few hundred bytes; a longer one is none of ours, and must not fill the memory.
+        if reader.by_ref().take(64 * 1024).read_until(b'\n', &mut line)? == 0 {
+            return Ok(progress);
+        }
+        match serde_json::from_slice(&line) {
+            Ok(Event::Begin { at, .. }) => progress.began = Some(at),
+            Ok(Event::Swept { quarantine, moved, bytes, .. }) => {
+                progress.swept = Some((moved, bytes));
+                progress.quarantine = quarantine;
+            }
+            Ok(Event::Purged { .. }) => progress.purged = true,
+            Ok(Event::Restored { .. }) => progress.restored = true,
+            Ok(Event::Planned { .. } | Event::Kept { .. }) | Err(_) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SWEPT: &str = r#"{"event":"swept","at":"x","window_seconds":1.5,"quarantine":true,"moved":3,"bytes":70}"#;
+
+    #[test]
+    fn how_far_a_run_came() {
+        let cases = [
+            (String::new(), Progress::default()),
+            (
+                format!("{{\"event\":\"plan\",\"kind\":\"blob\"}}\n{SWEPT}\n"),
+                Progress { swept: Some((3, 70)), quarantine: true, ..Progress::default() },
+            ),
+            // Half a line is no mark.
+            (SWEPT[..SWEPT.len() - 1].to_owned(), Progress::default()),
+            (
+                format!("garbage\n\u{0}\n{SWEPT}\n{{\"event\":\"purged\",\"at\":\"y\"}}\n"),
+                Progress { swept: Some((3, 70)), quarantine: true, purged: true, ..Progress::default() },
+            ),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(progress_of(text.as_bytes()).unwrap(), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_without_an_end_does_not_fill_the_memory() {
+        let endless = io::repeat(b'x').take(1 << 20);
+        assert_eq!(progress_of(endless.chain(&b"\n"[..])).unwrap(), Progress::default());
+    }
+}

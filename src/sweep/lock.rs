@@ -1,0 +1,151 @@
+//! One run at a time.
+
+use std::fs::{File, TryLockError};
+use std::io::{self, Read, Write};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::disk::{self, Folder};
+use crate::layout::REGSWEEP;
+use crate::registry::Registry;
+
+/// The lock file's name, below `_regsweep`.
+pub(super) const LOCK: &str = "lock";
+
+/// Who holds a lock; in the lock file, for the one who is refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// The process.
+    pub pid: u32,
+    /// The machine that it runs on.
+    pub host: String,
+    /// Since when, RFC 3339.
+    pub since: String,
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let host = crate::layout::shown(self.host.as_bytes());
+        let since = crate::layout::shown(self.since.as_bytes());
+        write!(f, "process {} on {host}, since {since}", self.pid)
+    }
+}
+
+/// Why there is no lock.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another run holds it.
+    #[error(
+        "another run is at work on this registry: {}",
+        .0.as_ref().map_or_else(|| "it has not written who it is".to_owned(), Holder::to_string)
+    )]
+    Held(Option<Holder>),
+    /// The system refused.
+    #[error("cannot take the lock {REGSWEEP}/{LOCK}: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// A lock that is held. It ends with this value, or with the process, however that ends.
+#[derive(Debug)]
+pub struct Lock {
+    _tree: Folder,
+    _file: Option<File>,
+}
+
+/// Takes the lock, or says who holds it.
+///
+/// Two things are locked: the file `_regsweep/lock`, which also tells who holds it, and the `v2` folder itself, which
+/// needs no space: on a volume that is full to the last block the file may be impossible to make, and that is when
+/// people need a collector most.
+///
+/// # Errors
+/// [`LockError::Held`] if another run holds either; everything else that is wrong is [`LockError::Io`].
+pub fn acquire(registry: &Registry, at: Timestamp) -> Result<Lock, LockError> {
+    let tree = Folder::of(registry.v2())?;
+    match tree.lock() {
+        Ok(true) => {}
+        Ok(false) => return Err(LockError::Held(holder(registry)?)),
+        // Some network file systems lock files and not folders; the file is locked below.
+        Err(error) if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput) => {}
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::BADF.raw_os_error()) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let file = match tree.make_private(REGSWEEP).and_then(|folder| folder.append(LOCK)) {
+        Ok(file) => file,
+        Err(error) if disk::is_full(&error) => return Ok(Lock { _tree: tree, _file: None }),
+        Err(error) => return Err(error.into()),
+    };
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(LockError::Held(holder(registry)?)),
+        Err(TryLockError::Error(error)) => return Err(error.into()),
+    }
+    match write_holder(&file, at) {
+        Ok(()) => {}
+        // Nobody will know who holds it; it is held all the same.
+        Err(error) if disk::is_full(&error) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(Lock { _tree: tree, _file: Some(file) })
+}
+
+fn write_holder(mut file: &File, at: Timestamp) -> io::Result<()> {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let holder = Holder { pid: std::process::id(), host, since: at.to_string() };
+    Folder::truncate(file)?;
+    file.write_all(&serde_json::to_vec(&holder)?)
+}
+
+/// Whether a run is at work now: for commands that take no lock, because they change nothing. Makes no file.
+///
+/// # Errors
+/// Whatever the system says.
+pub fn is_held(registry: &Registry) -> io::Result<Option<Option<Holder>>> {
+    let Some(file) = lock_file(registry)? else { return Ok(None) };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(None),
+        Err(TryLockError::WouldBlock) => Ok(Some(holder(registry)?)),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+fn lock_file(registry: &Registry) -> io::Result<Option<File>> {
+    match Folder::of(registry.v2())?.open(std::path::Path::new(REGSWEEP))? {
+        Some(folder) => folder.read(LOCK),
+        None => Ok(None),
+    }
+}
+
+fn holder(registry: &Registry) -> io::Result<Option<Holder>> {
+    let Some(file) = lock_file(registry)? else { return Ok(None) };
+    let mut text = Vec::new();
+    file.take(4096).read_to_end(&mut text)?;
+    Ok(serde_json::from_slice(&text).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::disallowed_methods, reason = "tests build trees")]
+
+    use super::*;
+
+    #[test]
+    fn the_second_is_refused_and_told_who_is_first() {
+        let temp = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(temp.path().join("docker/registry/v2")).unwrap();
+        let registry = Registry::open(temp.path()).unwrap();
+        assert!(is_held(&registry).unwrap().is_none());
+        let first = acquire(&registry, Timestamp::UNIX_EPOCH).unwrap();
+        let LockError::Held(Some(holder)) =
+            acquire(&Registry::open(temp.path()).unwrap(), Timestamp::now()).unwrap_err()
+        else {
+            panic!("the second run got the lock, or was not told who holds it");
+        };
+        assert_eq!((holder.pid, holder.since.as_str()), (std::process::id(), "1970-01-01T00:00:00Z"));
+        assert_eq!(is_held(&registry).unwrap(), Some(Some(holder)));
+        drop(first);
+        assert!(is_held(&registry).unwrap().is_none());
+        acquire(&registry, Timestamp::now()).unwrap();
+    }
+}

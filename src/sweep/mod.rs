@@ -1,0 +1,608 @@
+//! Sweep: the only part that changes anything.
+//!
+//! # One way out
+//!
+//! Everything leaves by one `rename` of its folder into the run's trash, `_regsweep/runs/<run>/trash/`, which mirrors
+//! the tree. A rename is atomic, can be undone, keeps contents and times, needs next to no space, and costs a tenth of
+//! deleting. Deleting comes afterwards, when the registry may already be written to again.
+//!
+//! # The order
+//!
+//! References die before referents: tags and tag history, revisions, layer links, and only then blobs. So a process
+//! that dies anywhere leaves more garbage, never a broken image. Within a repository the first three follow each other;
+//! repositories go side by side; blobs wait for all of them.
+//!
+//! # What is undone, and what is finished
+//!
+//! The plan is in the journal, on the disk, before the first rename. After the last one comes `syncfs`, and then the
+//! mark *swept*. A run without the mark is put back by the next run before that looks at anything; a run with it gets
+//! its trash deleted.
+//!
+//! # When it cannot be done that way
+//!
+//! On a full volume there may be no room for a journal: then the largest blobs are deleted directly, until there is.
+//! Where nothing can be renamed, because a folder lies on another device, things are deleted directly as well. The
+//! order stays the same, so a cut still leaves only garbage; but nothing of it can be undone, and so `--quarantine`
+//! refuses to start where that is known beforehand.
+
+mod disk;
+mod journal;
+mod lock;
+mod recheck;
+mod runs;
+mod trash;
+
+use std::collections::{BTreeMap, HashSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use jiff::Timestamp;
+use rayon::prelude::*;
+
+pub use disk::is_forbidden;
+pub use journal::Event;
+pub use lock::{Holder, Lock, LockError, acquire, is_held};
+pub use runs::{Run, RunId, Runs, State};
+pub use trash::{Purged, PutBack};
+
+use crate::finding::{FindingKind, Findings, Severity};
+use crate::inventory::Inventory;
+use crate::layout::{
+    INDEX, Item, LAYERS, MANIFESTS, REPOSITORIES, REVISIONS, RepositoryName, TAGS, UPLOADS, repository_dir, shown_path,
+};
+use crate::plan::{Plan, RepositoryPlan, Totals};
+use crate::progress::{Meter, Phase, Watch};
+use crate::registry::Registry;
+use disk::{Folder, Gone};
+use journal::Journal;
+use runs::Begin;
+
+/// How many things a worker takes at a time.
+const CHUNK: usize = 128;
+/// How many bytes are deleted directly, to make room for a journal, before it is tried again.
+const ROOM: u64 = 64 * 1024 * 1024;
+
+/// What a sweep is told.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// The trash is kept.
+    pub quarantine: bool,
+    /// Untagged manifests went into the plan; for the journal.
+    pub delete_untagged: bool,
+    /// When the registry had to be read-only.
+    pub window_began: Instant,
+}
+
+/// Why a sweep ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum SweepError {
+    /// Somebody has written to the registry; nothing was touched.
+    #[error("{0}; nothing was touched")]
+    Changed(String),
+    /// Somebody has written to the registry while links went; they were put back.
+    #[error("{what}; everything that this run had moved was put back ({items} things)")]
+    ChangedMeanwhile {
+        /// What has changed.
+        what: String,
+        /// How many things were put back.
+        items: u64,
+    },
+    /// Putting back did not work either.
+    #[error(
+        "{what}; putting back what this run had moved failed for {}: {why}. The next run tries again",
+        shown_path(path)
+    )]
+    NotPutBack {
+        /// What went wrong first.
+        what: String,
+        /// The first thing that is not back.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// The journal or the trash cannot be written.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was being done.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// What a sweep did.
+#[derive(Debug)]
+pub struct Swept {
+    /// The run; `None` if there was no room for one, and everything was deleted directly.
+    pub run: Option<RunId>,
+    /// What is gone.
+    pub removed: Totals,
+    /// How long the registry had to be read-only, in seconds.
+    pub window_seconds: f64,
+    /// How many seconds the phases took: links, blobs, purge.
+    pub seconds: [f64; 3],
+}
+
+/// Carries out a plan.
+///
+/// # Errors
+/// [`SweepError`]. In every case the tree is consistent: nothing kept is broken.
+pub fn sweep(
+    registry: &Registry,
+    inventory: &Inventory,
+    plan: &Plan,
+    options: Options,
+    findings: &Findings,
+    watch: &dyn Watch,
+) -> Result<Swept, SweepError> {
+    let io_error = |what| move |source| SweepError::Io { what, source };
+    if let Some(what) = recheck::changed(registry, inventory, plan, &HashSet::new()) {
+        return Err(SweepError::Changed(what));
+    }
+    let runs = Runs::of(registry).map_err(io_error("cannot open the registry's folder"))?;
+    let tally = Tally::default();
+    let mut recorded = begin(&runs, plan, options, &tally, findings)?;
+    let trash = match &recorded {
+        Some((run, _)) => run.trash().map_err(io_error("cannot open the run's trash"))?,
+        None => None,
+    };
+    let hand = Hand {
+        tree: &runs.tree,
+        trash: trash.as_ref(),
+        quarantine: options.quarantine,
+        findings,
+        tally: &tally,
+        kept: Mutex::default(),
+        moved: Mutex::default(),
+    };
+
+    let began = Instant::now();
+    let meter = watch.begin(Phase::Links);
+    meter.expect(plan.repositories.iter().map(links_of).sum());
+    plan.repositories.par_iter().for_each(|repository| hand.links(repository, &meter));
+    let links_seconds = began.elapsed().as_secs_f64();
+
+    if let Some(what) = recheck::changed(registry, inventory, plan, &hand.moved()) {
+        return Err(put_back(&runs, recorded.map(|(run, _)| run), what));
+    }
+
+    let began = Instant::now();
+    let meter = watch.begin(Phase::Blobs);
+    meter.expect(plan.blobs.len() as u64);
+    hand.blobs(plan, &meter);
+    for repository in plan.repositories.iter().filter(|repository| repository.folder) {
+        hand.empty_folders(&repository.name);
+    }
+    let blobs_seconds = began.elapsed().as_secs_f64();
+    let window_seconds = options.window_began.elapsed().as_secs_f64();
+    watch.window_closed(window_seconds);
+
+    let began = Instant::now();
+    if let Some((run, journal)) = &mut recorded {
+        commit(&runs, journal, &hand, options, window_seconds)?;
+        if !options.quarantine {
+            let meter = watch.begin(Phase::Purge);
+            meter.expect(tally.moved());
+            purge(&runs, run, &meter, findings);
+        }
+    } else {
+        runs.tree.sync_volume().map_err(io_error("cannot write the volume to the disk"))?;
+    }
+    let seconds = [links_seconds, blobs_seconds, began.elapsed().as_secs_f64()];
+    Ok(Swept { run: recorded.map(|(run, _)| run.id), removed: tally.totals(), window_seconds, seconds })
+}
+
+/// Undoes a run that has moved links only.
+fn put_back(runs: &Runs, run: Option<Run>, what: String) -> SweepError {
+    let Some(run) = run else {
+        return SweepError::Changed(what);
+    };
+    let failed = |path: PathBuf, why: String| SweepError::NotPutBack { what: what.clone(), path, why };
+    match runs.put_back(&run, &Meter::new()) {
+        Err(error) => failed(PathBuf::from(run.id.as_str()), error.to_string()),
+        Ok(back) => match back.failed.into_iter().next() {
+            Some((path, why)) => failed(path, why),
+            None => {
+                let noted = run.note(&Event::Restored { at: Timestamp::now().to_string(), items: back.items });
+                match noted {
+                    Ok(()) => SweepError::ChangedMeanwhile { what, items: back.items },
+                    Err(error) => failed(PathBuf::from(journal::JOURNAL), error.to_string()),
+                }
+            }
+        },
+    }
+}
+
+/// The point of no return: every rename is on the disk, and then the journal says so.
+fn commit(
+    runs: &Runs,
+    journal: &mut Journal,
+    hand: &Hand<'_>,
+    options: Options,
+    window_seconds: f64,
+) -> Result<(), SweepError> {
+    let io_error = |what| move |source| SweepError::Io { what, source };
+    let write = "cannot write the journal; the next run puts back what this one has moved";
+    for (path, why) in hand.kept.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        let event = Event::Kept { path: shown_path(path), why: why.clone() };
+        journal.write(&event).map_err(io_error(write))?;
+    }
+    runs.tree
+        .sync_volume()
+        .map_err(io_error("cannot write the volume to the disk; the next run puts back what this one has moved"))?;
+    let totals = hand.tally.totals();
+    let swept = Event::Swept {
+        at: Timestamp::now().to_string(),
+        window_seconds,
+        quarantine: options.quarantine,
+        moved: hand.tally.moved(),
+        bytes: totals.bytes(),
+    };
+    journal.write(&swept).and_then(|()| journal.sync()).map_err(io_error(write))
+}
+
+/// Deletes the trash of a run that is committed. What cannot be deleted is named; the next run tries again.
+pub fn purge(runs: &Runs, run: &Run, meter: &Meter, findings: &Findings) {
+    let not_purged = |path: &Path, why: &str| {
+        let path = Path::new(crate::layout::REGSWEEP).join("runs").join(run.id.as_str()).join("trash").join(path);
+        let message = format!("cannot be deleted from the trash: {why}");
+        findings.add(Severity::Warning, FindingKind::NotRemoved, None, &path, message);
+    };
+    match runs.purge(run, meter) {
+        Err(error) => not_purged(Path::new(""), &error.to_string()),
+        Ok(purged) => {
+            for (path, why) in &purged.kept {
+                not_purged(path, why);
+            }
+            let noted = run.note(&Event::Purged { at: Timestamp::now().to_string() });
+            if let Err(error) = noted.and_then(|()| runs.forget_old()) {
+                not_purged(Path::new(""), &error.to_string());
+            }
+        }
+    }
+}
+
+/// Makes the run's folder and journal, with the plan in it and on the disk. On a full volume, makes room first; if that
+/// is of no use, there is no run, and everything is deleted directly.
+fn begin(
+    runs: &Runs,
+    plan: &Plan,
+    options: Options,
+    tally: &Tally,
+    findings: &Findings,
+) -> Result<Option<(Run, Journal)>, SweepError> {
+    let what = "cannot make the run's folder and journal in _regsweep";
+    let attempt = || -> io::Result<(Run, Journal)> {
+        let told = Begin { delete_untagged: options.delete_untagged, quarantine: options.quarantine };
+        let (run, mut journal) = runs.create(Timestamp::now(), told)?;
+        journal.write_plan(plan)?;
+        journal.sync()?;
+        // The names on the way to the journal must be on the disk as well, before anything is moved.
+        runs.tree.sync_volume()?;
+        Ok((run, journal))
+    };
+    match attempt() {
+        Ok(begun) => return Ok(Some(begun)),
+        Err(error) if disk::is_full(&error) && !options.quarantine => {}
+        Err(source) => return Err(SweepError::Io { what, source }),
+    }
+    let freed = free_the_largest(runs, plan, tally, findings);
+    let say = |more: &str| {
+        let message =
+            format!("the volume is full: the largest blobs ({freed} bytes) were deleted directly to make room{more}");
+        findings.add(Severity::Warning, FindingKind::Volume, None, Path::new(crate::layout::REGSWEEP), message);
+    };
+    match attempt() {
+        Ok(begun) => {
+            say("");
+            Ok(Some(begun))
+        }
+        Err(error) if disk::is_full(&error) => {
+            say("; there is still none for a journal, so everything goes directly");
+            Ok(None)
+        }
+        Err(source) => Err(SweepError::Io { what, source }),
+    }
+}
+
+/// Deletes the largest blobs of the plan directly, until there should be room for a journal. Links to them may still
+/// be there; they are in the plan as well, and a link to a blob that is gone is only garbage.
+fn free_the_largest(runs: &Runs, plan: &Plan, tally: &Tally, findings: &Findings) -> u64 {
+    let mut largest: Vec<_> = plan.blobs.iter().collect();
+    largest.sort_by_key(|blob| std::cmp::Reverse(blob.size.disk_bytes));
+    let mut freed = 0;
+    for blob in largest {
+        if freed >= ROOM {
+            break;
+        }
+        let path = Item::Blob(blob.digest.clone()).path();
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { continue };
+        let removed = match runs.tree.open(parent) {
+            Ok(Some(folder)) => trash::remove(&folder, Path::new(name), &path),
+            Ok(None) => continue,
+            Err(error) => Err(error.to_string()),
+        };
+        match removed {
+            Ok(()) => {
+                freed += blob.size.bytes;
+                tally.blob(blob.size.bytes, blob.size.disk_bytes);
+            }
+            Err(why) => findings.add(Severity::Error, FindingKind::NotRemoved, None, &path, why),
+        }
+    }
+    freed
+}
+
+fn links_of(repository: &RepositoryPlan) -> u64 {
+    let links = repository.tags.len()
+        + repository.tag_history.len()
+        + repository.revisions.len()
+        + repository.layer_links.len()
+        + repository.uploads.len();
+    links as u64
+}
+
+/// What is gone, counted by many threads.
+#[derive(Debug, Default)]
+struct Tally {
+    tags: AtomicU64,
+    tag_history: AtomicU64,
+    revisions: AtomicU64,
+    layer_links: AtomicU64,
+    uploads: AtomicU64,
+    upload_bytes: AtomicU64,
+    blobs: AtomicU64,
+    blob_bytes: AtomicU64,
+    blob_disk_bytes: AtomicU64,
+    repositories: AtomicU64,
+    /// How many of these are in the trash, and not deleted directly.
+    in_trash: AtomicU64,
+}
+
+impl Tally {
+    fn blob(&self, bytes: u64, disk_bytes: u64) {
+        self.blobs.fetch_add(1, Ordering::Relaxed);
+        self.blob_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.blob_disk_bytes.fetch_add(disk_bytes, Ordering::Relaxed);
+    }
+
+    fn moved(&self) -> u64 {
+        self.in_trash.load(Ordering::Relaxed)
+    }
+
+    fn totals(&self) -> Totals {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let mut totals = Totals::default();
+        totals.tags.count = get(&self.tags);
+        totals.tag_history.count = get(&self.tag_history);
+        totals.revisions.count = get(&self.revisions);
+        totals.layer_links.count = get(&self.layer_links);
+        totals.uploads.count = get(&self.uploads);
+        totals.uploads.bytes = get(&self.upload_bytes);
+        totals.blobs.count = get(&self.blobs);
+        totals.blobs.bytes = get(&self.blob_bytes);
+        totals.blobs.disk_bytes = get(&self.blob_disk_bytes);
+        totals.repositories.count = get(&self.repositories);
+        totals
+    }
+}
+
+/// The hand that moves things away.
+struct Hand<'a> {
+    tree: &'a Folder,
+    /// `None` if everything is deleted directly.
+    trash: Option<&'a Folder>,
+    quarantine: bool,
+    findings: &'a Findings,
+    tally: &'a Tally,
+    /// What the plan names and is still there, with the reason.
+    kept: Mutex<Vec<(PathBuf, String)>>,
+    /// Every link folder that is gone.
+    moved: Mutex<Vec<PathBuf>>,
+}
+
+impl Hand<'_> {
+    /// All links of one repository: tags and their history, then revisions, then layer links; uploads last.
+    fn links(&self, plan: &RepositoryPlan, meter: &Meter) {
+        let folder = repository_dir(&plan.name);
+        let tags = folder.join(MANIFESTS).join(TAGS);
+
+        let names: Vec<String> = plan.tags.iter().map(|(tag, _)| tag.to_string()).collect();
+        self.take_all(&tags, &names, meter, |_| bump(&self.tally.tags));
+
+        let mut history: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
+        for (tag, digest, _) in &plan.tag_history {
+            let index = tags.join(tag.as_str()).join(INDEX).join(digest.algorithm().name());
+            history.entry(index).or_default().push(digest.hex());
+        }
+        for (index, names) in &history {
+            self.take_all(index, names, meter, |_| bump(&self.tally.tag_history));
+        }
+
+        let revisions = by_algorithm(plan.revisions.iter().map(|(digest, _)| digest));
+        for (algorithm, names) in &revisions {
+            let revisions = folder.join(MANIFESTS).join(REVISIONS).join(algorithm);
+            self.take_all(&revisions, names, meter, |_| bump(&self.tally.revisions));
+        }
+
+        for (algorithm, names) in &by_algorithm(plan.layer_links.iter()) {
+            let layers = folder.join(LAYERS).join(algorithm);
+            self.take_all(&layers, names, meter, |_| bump(&self.tally.layer_links));
+        }
+
+        let names: Vec<String> = plan.uploads.iter().map(|(upload, _)| upload.to_string()).collect();
+        self.take_all(&folder.join(UPLOADS), &names, meter, |place| {
+            bump(&self.tally.uploads);
+            self.tally.upload_bytes.fetch_add(plan.uploads[place].1, Ordering::Relaxed);
+        });
+    }
+
+    /// All blobs, shard by shard, side by side.
+    fn blobs(&self, plan: &Plan, meter: &Meter) {
+        let shard = |place: usize| Item::Blob(plan.blobs[place].digest.clone()).path().parent().map(Path::to_owned);
+        let same_shard = |a: &crate::plan::BlobPlan, b: &crate::plan::BlobPlan| {
+            (a.digest.algorithm(), a.digest.as_bytes()[0]) == (b.digest.algorithm(), b.digest.as_bytes()[0])
+        };
+        let mut start = 0;
+        let mut shards = Vec::new();
+        for blobs in plan.blobs.chunk_by(same_shard) {
+            shards.push((start, blobs));
+            start += blobs.len();
+        }
+        shards.into_par_iter().for_each(|(start, blobs)| {
+            let Some(shard) = shard(start) else { return };
+            let names: Vec<String> = blobs.iter().map(|blob| blob.digest.hex()).collect();
+            self.take_all(&shard, &names, meter, |place| {
+                self.tally.blob(blobs[place].size.bytes, blobs[place].size.disk_bytes);
+            });
+        });
+    }
+
+    /// Takes entries of one folder away. `gone` is called with the place of each that was there and is gone.
+    fn take_all(&self, folder: &Path, names: &[String], meter: &Meter, gone: impl Fn(usize) + Sync) {
+        if names.is_empty() {
+            return;
+        }
+        let from = match self.tree.open(folder) {
+            Ok(Some(from)) => from,
+            // Somebody took the whole folder away. That is what was to be reached, and the recheck will see it.
+            Ok(None) => return meter.add(names.len() as u64),
+            Err(error) => {
+                names.iter().for_each(|name| self.keep(&folder.join(name), error.to_string()));
+                return meter.add(names.len() as u64);
+            }
+        };
+        let to = match self.trash.map(|trash| trash.make(folder)).transpose() {
+            Ok(to) => to,
+            Err(error) if disk::is_full(&error) && !self.quarantine => None,
+            Err(error) => {
+                names.iter().for_each(|name| self.keep(&folder.join(name), error.to_string()));
+                return meter.add(names.len() as u64);
+            }
+        };
+        names.par_chunks(CHUNK).enumerate().for_each(|(chunk, names)| {
+            let mut done = Vec::with_capacity(names.len());
+            for (place, name) in names.iter().enumerate() {
+                match self.take(&from, to.as_ref(), folder, Path::new(name)) {
+                    Ok(Gone::Now) => {
+                        gone(chunk * CHUNK + place);
+                        done.push(folder.join(name));
+                    }
+                    Ok(Gone::Before) => {}
+                    Err(why) => self.keep(&folder.join(name), why),
+                }
+                meter.add(1);
+            }
+            // Blobs are many, and nobody asks for them again.
+            if folder.starts_with(REPOSITORIES) {
+                self.moved.lock().unwrap_or_else(PoisonError::into_inner).extend(done);
+            }
+        });
+    }
+
+    /// Takes one entry away: by a rename, or directly where that is impossible.
+    fn take(&self, from: &Folder, to: Option<&Folder>, folder: &Path, name: &Path) -> Result<Gone, String> {
+        if let Some(to) = to {
+            match from.move_to(name, to) {
+                Ok(Gone::Now) => {
+                    bump(&self.tally.in_trash);
+                    return Ok(Gone::Now);
+                }
+                Ok(Gone::Before) => return Ok(Gone::Before),
+                Err(error) if !self.quarantine && (disk::is_full(&error) || disk::is_other_device(&error)) => {}
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+        trash::remove(from, name, &folder.join(name)).map(|()| Gone::Now)
+    }
+
+    /// Removes the empty folders of a repository of which nothing is left, and of the namespaces above it. What still
+    /// holds something stays, whatever it is.
+    fn empty_folders(&self, repository: &RepositoryName) {
+        let path = repository_dir(repository);
+        let result = (|| {
+            let Some(folder) = self.tree.open(&path)? else { return Ok(()) };
+            for part in [MANIFESTS, LAYERS, UPLOADS] {
+                if let Some(inner) = folder.open(Path::new(part))? {
+                    remove_empty_below(&inner)?;
+                    folder.remove_empty(Path::new(part))?;
+                }
+            }
+            bump(&self.tally.repositories);
+            let mut above = path.as_path();
+            while let (Some(parent), Some(name)) = (above.parent(), above.file_name()) {
+                if parent.as_os_str().is_empty() {
+                    break;
+                }
+                let Some(folder) = self.tree.open(parent)? else { break };
+                match folder.remove_empty(Path::new(name)) {
+                    Ok(_) => above = parent,
+                    // Another repository lies in it.
+                    Err(error) if disk::is_occupied(&error) => break,
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(())
+        })();
+        if let Err(error) = result {
+            self.keep(&path, io::Error::to_string(&error));
+        }
+    }
+
+    fn keep(&self, path: &Path, why: String) {
+        let message = format!("could not be removed: {why}");
+        self.findings.add(Severity::Error, FindingKind::NotRemoved, None, path, message);
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).push((path.to_owned(), why));
+    }
+
+    fn moved(&self) -> HashSet<PathBuf> {
+        std::mem::take(&mut *self.moved.lock().unwrap_or_else(PoisonError::into_inner)).into_iter().collect()
+    }
+}
+
+fn bump(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+fn by_algorithm<'a>(digests: impl Iterator<Item = &'a crate::digest::Digest>) -> BTreeMap<&'static str, Vec<String>> {
+    let mut names: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
+    for digest in digests {
+        names.entry(digest.algorithm().name()).or_default().push(digest.hex());
+    }
+    names
+}
+
+/// Removes empty folders below this one, from the bottom up. A folder that holds anything else is an error.
+fn remove_empty_below(folder: &Folder) -> io::Result<()> {
+    for (name, _) in folder.entries()? {
+        let name = crate::layout::component(&name);
+        if let Some(inner) = folder.open(name)? {
+            remove_empty_below(&inner)?;
+        }
+        folder.remove_empty(name)?;
+    }
+    Ok(())
+}
+
+/// The first of the registry's folders that lies on another device than the `v2` folder, where the trash is.
+///
+/// # Errors
+/// Whatever the system says.
+pub fn on_another_device(registry: &Registry) -> io::Result<Option<&'static str>> {
+    let tree = Folder::of(registry.v2())?;
+    let device = tree.device()?;
+    for name in [crate::layout::BLOBS, REPOSITORIES] {
+        // A symbolic link is not followed: nothing behind it is swept anyway.
+        let is_link = tree.kind(Path::new(name))? == Some(crate::registry::Kind::SymbolicLink);
+        if !is_link
+            && let Some(folder) = tree.open(Path::new(name))?
+            && folder.device()? != device
+        {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
+}

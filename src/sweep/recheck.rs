@@ -1,0 +1,132 @@
+//! Is the tree still the one that was read? Asked before the first link goes, and again before blobs go.
+//!
+//! Whatever a push adds shows up in a folder that the scan has listed: a new repository, revision, tag or layer link
+//! changes the time of its folder. A tag that is pushed again is overwritten in place (registry 2.8 truncates the link),
+//! which changes no folder; so every tag's current link is looked at as well, and so is every revision link that is
+//! about to go. Where this run itself has moved something, the time of the folder has changed anyway: there the names
+//! in it are compared.
+//!
+//! Uploads are not looked at: the registry's own purger removes stale ones at any time, and an upload alone makes no
+//! image.
+//!
+//! The race that remains is between this look and the renames that follow it. Only a read-only registry closes it.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use crate::digest::{Algorithm, Digest};
+use crate::inventory::{Inventory, Repository, Watched};
+use crate::layout::{CURRENT, Item, LAYERS, LINK, MANIFESTS, TAGS, component, shown, shown_path};
+use crate::plan::Plan;
+use crate::registry::{Kind, Registry, Stamp, Unreadable};
+
+/// What has changed since the scan, in one sentence; `None` if nothing has. What cannot be looked at has changed.
+///
+/// `moved` are the link folders that this run has moved away.
+pub(super) fn changed(
+    registry: &Registry,
+    inventory: &Inventory,
+    plan: &Plan,
+    moved: &HashSet<PathBuf>,
+) -> Option<String> {
+    let touched: HashSet<&Path> = moved.iter().filter_map(|path| path.parent()).collect();
+    let changed = |path: &Path| format!("somebody is writing to the registry: {} has changed", shown_path(path));
+    let unreadable = |unreadable: Unreadable| format!("the registry cannot be looked at again: {unreadable}");
+
+    let look = |watched: &Watched| match registry.v2().stamp_of(&watched.path) {
+        Ok(Some(stamp)) if stamp == watched.stamp => None,
+        Ok(_) => Some(changed(&watched.path)),
+        Err(error) => Some(unreadable(error)),
+    };
+    if let Some(what) = inventory.watched.par_iter().find_map_first(look) {
+        return Some(what);
+    }
+    let in_repository = |repository: &Repository| -> Result<Option<String>, Unreadable> {
+        for folder in &repository.folders {
+            if touched.contains(&*folder.path) {
+                if let Some(name) = new_name(registry, inventory, repository, &folder.path, moved)? {
+                    return Ok(Some(changed(&name)));
+                }
+            } else if let Some(what) = look(folder) {
+                return Ok(Some(what));
+            }
+        }
+        let tags = repository.path.join(MANIFESTS).join(TAGS);
+        // A name that had to be escaped to be shown is no path; nothing of it goes, and no registry writes it.
+        for tag in repository.tags.iter().filter(|tag| tag.removable.is_some()) {
+            let folder = tags.join(&*tag.name);
+            if !moved.contains(&folder) && !is_same(registry, &folder.join(CURRENT).join(LINK), tag.stamp)? {
+                return Ok(Some(changed(&folder)));
+            }
+        }
+        Ok(None)
+    };
+    let something = inventory.repositories.par_iter().find_map_first(|repository| match in_repository(repository) {
+        Ok(what) => what,
+        Err(error) => Some(unreadable(error)),
+    });
+    if something.is_some() || !moved.is_empty() {
+        return something;
+    }
+    plan.repositories.par_iter().find_map_first(|going| {
+        let place = inventory.repositories.binary_search_by(|seen| (*seen.name).cmp(going.name.as_str())).ok()?;
+        let repository = &inventory.repositories[place];
+        going.revisions.iter().find_map(|(digest, _)| {
+            let path = Item::Revision(going.name.clone(), digest.clone()).path();
+            let stamp = repository.revision(inventory.digests.id(digest)).and_then(|revision| revision.stamp);
+            match is_same(registry, &path.join(LINK), stamp) {
+                Ok(true) => None,
+                Ok(false) => Some(changed(&path)),
+                Err(error) => Some(unreadable(error)),
+            }
+        })
+    })
+}
+
+/// Whether a link is what it was: the same file with the same time, or still absent.
+fn is_same(registry: &Registry, link: &Path, stamp: Option<Stamp>) -> Result<bool, Unreadable> {
+    Ok(registry.v2().stamp_of(link)? == stamp)
+}
+
+/// A name in this folder that was not there when it was scanned, or that this run has moved away and is there again.
+fn new_name(
+    registry: &Registry,
+    inventory: &Inventory,
+    repository: &Repository,
+    folder: &Path,
+    moved: &HashSet<PathBuf>,
+) -> Result<Option<PathBuf>, Unreadable> {
+    let Some(dir) = registry.v2().open(folder)? else { return Ok(None) };
+    let last = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let algorithm = Algorithm::from_name(last.as_bytes());
+    let are_layers = folder.parent().is_some_and(|parent| parent.ends_with(LAYERS));
+    let mut new = None;
+    dir.for_each(|name, kind| {
+        let path = folder.join(component(name));
+        let was_there = match algorithm {
+            Some(algorithm) => match Digest::from_hex(algorithm, name) {
+                Ok(digest) => {
+                    let id = inventory.digests.id(&digest);
+                    if are_layers {
+                        repository.has_layer_link(id) || repository.odd_targets.contains(&id)
+                    } else {
+                        repository.revision(id).is_some()
+                    }
+                }
+                // No registry writes such a name.
+                Err(_) => true,
+            },
+            None => {
+                let shown = shown(name);
+                !matches!(kind, Kind::Directory | Kind::SymbolicLink)
+                    || repository.tags.iter().any(|tag| *tag.name == *shown)
+            }
+        };
+        if !was_there || moved.contains(&path) {
+            new = Some(path);
+        }
+    })?;
+    Ok(new)
+}

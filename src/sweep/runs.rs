@@ -1,0 +1,246 @@
+//! Runs on the disk: `_regsweep/runs/<run>/{journal.jsonl, trash/}`.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use super::disk::Folder;
+use super::journal::{self, Event, Journal, Progress, SCHEMA};
+use super::trash;
+use crate::layout::REGSWEEP;
+use crate::registry::{Kind, Registry};
+
+/// The folder of all runs, below `_regsweep`.
+const RUNS: &str = "runs";
+/// The folder of what a run has moved away, below the run's own.
+pub(super) const TRASH: &str = "trash";
+/// How many finished runs keep their journals.
+const REMEMBERED: usize = 30;
+
+/// The name of a run: its time in UTC, and the process that made it. Sorted by name is sorted by time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RunId(String);
+
+impl RunId {
+    /// Checks a name that somebody gave: letters, digits and `-`, nothing that could be a path.
+    pub fn parse(text: &str) -> Option<RunId> {
+        let fine = (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        fine.then(|| RunId(text.to_owned()))
+    }
+
+    fn new(at: Timestamp, attempt: u32) -> RunId {
+        let suffix = if attempt == 0 { String::new() } else { format!("-{attempt}") };
+        RunId(format!("{}-{}{suffix}", at.strftime("%Y%m%dT%H%M%SZ"), std::process::id()))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for RunId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What the next run has to do about a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Cut off before the mark *swept*: what it moved is put back.
+    CutOff,
+    /// Cut off after the mark, while its trash was being deleted: the deleting is finished.
+    HalfPurged,
+    /// Its trash is kept, for `trash restore` or `trash purge`.
+    Kept,
+    /// Nothing is left to do.
+    Finished,
+}
+
+/// A run on the disk.
+#[derive(Debug)]
+pub struct Run {
+    /// Its name.
+    pub id: RunId,
+    /// Its folder.
+    pub(super) folder: Folder,
+    /// How far it came.
+    pub progress: Progress,
+}
+
+impl Run {
+    /// What is to be done about it.
+    pub fn state(&self) -> State {
+        match &self.progress {
+            Progress { purged: true, .. } | Progress { restored: true, .. } => State::Finished,
+            Progress { swept: None, .. } => State::CutOff,
+            Progress { quarantine: true, .. } => State::Kept,
+            _ => State::HalfPurged,
+        }
+    }
+
+    /// Its trash; `None` if it has none.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub fn trash(&self) -> io::Result<Option<Folder>> {
+        self.folder.open(Path::new(TRASH))
+    }
+
+    /// Writes a line to its journal and waits until it is on the disk.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub fn note(&self, event: &Event) -> io::Result<()> {
+        let mut journal = Journal::open(&self.folder)?;
+        journal.write(event)?;
+        journal.sync()
+    }
+}
+
+/// All runs of a registry.
+#[derive(Debug)]
+pub struct Runs {
+    /// The `v2` folder.
+    pub(super) tree: Folder,
+}
+
+impl Runs {
+    /// Where a registry's runs are. Changes nothing.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub fn of(registry: &Registry) -> io::Result<Runs> {
+        Ok(Runs { tree: Folder::of(registry.v2())? })
+    }
+
+    /// All runs, the oldest first. Folders with names that no run has are passed over.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub fn list(&self) -> io::Result<Vec<Run>> {
+        let Some(folder) = self.tree.open(&runs_path())? else { return Ok(Vec::new()) };
+        let mut runs = Vec::new();
+        for (name, kind) in folder.entries()? {
+            let id = std::str::from_utf8(&name).ok().and_then(RunId::parse);
+            let Some(id) = id.filter(|_| kind == Kind::Directory) else { continue };
+            if let Some(folder) = folder.open(Path::new(id.as_str()))? {
+                let progress = journal::progress(&folder)?;
+                runs.push(Run { id, folder, progress });
+            }
+        }
+        runs.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(runs)
+    }
+
+    /// The run of this name; `None` if there is none.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub fn find(&self, id: &RunId) -> io::Result<Option<Run>> {
+        Ok(self.list()?.into_iter().find(|run| run.id == *id))
+    }
+
+    /// Makes a new run: its folder, its trash, and a journal that begins.
+    ///
+    /// # Errors
+    /// Whatever the system says. A folder that is half made holds nothing, and the next run finishes it off.
+    pub(super) fn create(&self, at: Timestamp, options: Begin) -> io::Result<(Run, Journal)> {
+        let runs = self.tree.make_private(REGSWEEP)?.make_private(RUNS)?;
+        let id = (0..100).map(|attempt| RunId::new(at, attempt)).find(|id| {
+            // Whatever is wrong with that name, making the folder will say so.
+            !matches!(runs.kind(Path::new(id.as_str())), Ok(Some(_)))
+        });
+        let id = id.ok_or_else(|| io::Error::other("a hundred runs began in the same second"))?;
+        let folder = runs.make_private(id.as_str())?;
+        folder.make_private(TRASH)?;
+        let mut journal = Journal::open(&folder)?;
+        journal.write(&Event::Begin {
+            schema: SCHEMA.to_owned(),
+            run: id.to_string(),
+            tool: concat!("regsweep ", env!("CARGO_PKG_VERSION")).to_owned(),
+            at: at.to_string(),
+            delete_untagged: options.delete_untagged,
+            quarantine: options.quarantine,
+        })?;
+        Ok((Run { id, folder, progress: Progress::default() }, journal))
+    }
+
+    /// Forgets the journals of all but the last finished runs. A run that still has something in its trash is never
+    /// forgotten.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub fn forget_old(&self) -> io::Result<()> {
+        let finished: Vec<Run> = self.list()?.into_iter().filter(|run| run.state() == State::Finished).collect();
+        let Some(runs) = self.tree.open(&runs_path())? else { return Ok(()) };
+        for run in finished.iter().rev().skip(REMEMBERED) {
+            if let Some(trash) = run.trash()?
+                && !trash.entries()?.is_empty()
+            {
+                continue;
+            }
+            run.folder.remove_empty(Path::new(TRASH))?;
+            run.folder.remove_file(Path::new(journal::JOURNAL))?;
+            runs.remove_empty(Path::new(run.id.as_str()))?;
+        }
+        Ok(())
+    }
+
+    /// Puts everything in a run's trash back where it was.
+    ///
+    /// # Errors
+    /// Whatever the system says while the trash is listed; what cannot be put back is in the answer.
+    pub fn put_back(&self, run: &Run, meter: &crate::progress::Meter) -> io::Result<trash::PutBack> {
+        match run.trash()? {
+            Some(trash) => trash::put_back(&self.tree, &trash, meter),
+            None => Ok(trash::PutBack::default()),
+        }
+    }
+
+    /// Deletes a run's trash for good.
+    ///
+    /// # Errors
+    /// Whatever the system says while the trash is opened; what cannot be deleted is in the answer.
+    pub fn purge(&self, run: &Run, meter: &crate::progress::Meter) -> io::Result<trash::Purged> {
+        match run.trash()? {
+            Some(trash) => Ok(trash::purge(&trash, meter)),
+            None => Ok(trash::Purged::default()),
+        }
+    }
+}
+
+/// What a new run is told.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Begin {
+    pub(super) delete_untagged: bool,
+    pub(super) quarantine: bool,
+}
+
+fn runs_path() -> PathBuf {
+    Path::new(REGSWEEP).join(RUNS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_no_path() {
+        for (text, fine) in [
+            ("20261120T233052Z-4711", true),
+            ("20261120T233052Z-4711-1", true),
+            ("", false),
+            ("..", false),
+            ("a/b", false),
+            ("a\n", false),
+        ] {
+            assert_eq!(RunId::parse(text).is_some(), fine, "{text:?}");
+        }
+        let id = RunId::new(Timestamp::UNIX_EPOCH, 0);
+        assert!(id.as_str().starts_with("19700101T000000Z-"));
+        assert_eq!(RunId::parse(id.as_str()), Some(id));
+    }
+}

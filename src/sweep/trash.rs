@@ -1,0 +1,273 @@
+//! A run's trash: a mirror of the tree with what was moved away. It is put back, or deleted for good.
+//!
+//! What lies in a trash is recognised by its place, through [`Item::at`], never by what a journal says: so nothing can
+//! be moved to a path that no item has.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use rayon::prelude::*;
+
+use super::disk::{self, Folder, Gone};
+use crate::layout::{CURRENT, DATA, Item, LINK, STARTED_AT, component, is_debris};
+use crate::progress::Meter;
+use crate::registry::Kind;
+
+/// How many entries of one folder a worker takes at a time.
+const CHUNK: usize = 64;
+
+/// What became of putting back.
+#[derive(Debug, Default)]
+pub struct PutBack {
+    /// How many things are back.
+    pub items: u64,
+    /// Things that the registry has written anew meanwhile: those stay, and the copies in the trash are deleted.
+    pub anew: u64,
+    /// What could not be put back, and why. It is still in the trash.
+    pub failed: Vec<(PathBuf, String)>,
+}
+
+/// What became of deleting.
+#[derive(Debug, Default)]
+pub struct Purged {
+    /// How many things are gone.
+    pub items: u64,
+    /// What could not be deleted, or is nothing that a registry writes, and why. It is still in the trash.
+    pub kept: Vec<(PathBuf, String)>,
+}
+
+/// Moves everything in the trash back: blobs first, then layer links, revisions, tags. What a reference leads to is
+/// back before the reference.
+pub(super) fn put_back(tree: &Folder, trash: &Folder, meter: &Meter) -> io::Result<PutBack> {
+    let mut items = Vec::new();
+    let mut answer = PutBack::default();
+    collect(trash, Path::new(""), &mut items, &mut answer.failed)?;
+    items.sort_by_cached_key(|item| (stage(item), item.path()));
+    meter.expect(items.len() as u64);
+    let answer = Mutex::new(answer);
+    for same_stage in items.chunk_by(|a, b| stage(a) == stage(b)) {
+        let folders: Vec<&[Item]> = same_stage
+            .chunk_by(|a, b| a.path().parent() == b.path().parent())
+            .flat_map(|folder| folder.chunks(CHUNK))
+            .collect();
+        folders.into_par_iter().for_each(|items| put_back_into_one_folder(tree, trash, items, &answer, meter));
+    }
+    let mut answer = answer.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if answer.failed.is_empty() {
+        remove_empty_folders(trash)?;
+    }
+    answer.failed.sort();
+    Ok(answer)
+}
+
+/// The order in which things go back.
+fn stage(item: &Item) -> u8 {
+    match item {
+        Item::Blob(_) => 0,
+        Item::LayerLink(..) => 1,
+        Item::Revision(..) => 2,
+        Item::Tag(..) | Item::TagHistory(..) => 3,
+        Item::Upload(..) => 4,
+    }
+}
+
+/// Finds every item below a folder of the trash.
+fn collect(
+    folder: &Folder,
+    path: &Path,
+    items: &mut Vec<Item>,
+    strange: &mut Vec<(PathBuf, String)>,
+) -> io::Result<()> {
+    for (name, kind) in folder.entries()? {
+        let below = path.join(component(&name));
+        if kind != Kind::Directory {
+            strange.push((below, "not something that was moved here".to_owned()));
+            continue;
+        }
+        let Some(inner) = folder.open(component(&name))? else { continue };
+        match Item::at(&below) {
+            // A tag's folder is here whole, with its current link, or only as the way to some of its history.
+            Some(Item::Tag(..)) if inner.kind(Path::new(CURRENT))?.is_none() => {
+                collect(&inner, &below, items, strange)?;
+            }
+            Some(item) => items.push(item),
+            None => collect(&inner, &below, items, strange)?,
+        }
+    }
+    Ok(())
+}
+
+fn put_back_into_one_folder(tree: &Folder, trash: &Folder, items: &[Item], answer: &Mutex<PutBack>, meter: &Meter) {
+    let fail = |path: &Path, why: String| lock(answer).failed.push((path.to_owned(), why));
+    let Some(parent) = items.first().and_then(|item| item.path().parent().map(Path::to_owned)) else { return };
+    let folders = trash.open(&parent).and_then(|from| Ok((from, tree.make(&parent)?)));
+    let (from, to) = match folders {
+        Ok((Some(from), to)) => (from, to),
+        Ok((None, _)) => return,
+        Err(error) => return fail(&parent, error.to_string()),
+    };
+    for item in items {
+        let path = item.path();
+        let name = Path::new(path.file_name().unwrap_or_default());
+        match from.move_to(name, &to) {
+            Ok(Gone::Now) => lock(answer).items += 1,
+            Ok(Gone::Before) => {}
+            Err(error) if disk::is_occupied(&error) => match is_written_anew(&from, &to, name, item) {
+                Ok(true) => match remove(&from, name, &path) {
+                    Ok(()) => lock(answer).anew += 1,
+                    Err(why) => fail(&path, why),
+                },
+                Ok(false) => {
+                    fail(&path, "something else is there now; look at both and move the right one by hand".to_owned());
+                }
+                Err(error) => fail(&path, error.to_string()),
+            },
+            Err(error) => fail(&path, error.to_string()),
+        }
+        meter.add(1);
+    }
+}
+
+/// Whether the registry has written the same thing anew: then the copy in the trash may go. An empty link that a crash
+/// left behind is not the same thing.
+fn is_written_anew(trash: &Folder, tree: &Folder, name: &Path, item: &Item) -> io::Result<bool> {
+    let main = match item {
+        Item::Blob(_) => name.join(DATA),
+        Item::Tag(..) => name.join(CURRENT).join(LINK),
+        Item::TagHistory(..) | Item::Revision(..) | Item::LayerLink(..) => name.join(LINK),
+        Item::Upload(..) => name.join(STARTED_AT),
+    };
+    let there = size_below(tree, &main)?;
+    match size_below(trash, &main)? {
+        Some(size) => Ok(there == Some(size)),
+        // An empty digest folder has nothing to lose.
+        None => Ok(trash.open(name)?.is_none_or(|folder| folder.entries().is_ok_and(|entries| entries.is_empty()))),
+    }
+}
+
+/// A file's size, without following a symbolic link anywhere on the way.
+fn size_below(folder: &Folder, path: &Path) -> io::Result<Option<u64>> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
+    match folder.open(parent)? {
+        Some(inner) => inner.size(Path::new(name)),
+        None => Ok(None),
+    }
+}
+
+/// Removes folders in which nothing is left, from the bottom up.
+fn remove_empty_folders(folder: &Folder) -> io::Result<()> {
+    for (name, kind) in folder.entries()? {
+        if kind == Kind::Directory
+            && let Some(inner) = folder.open(component(&name))?
+        {
+            remove_empty_folders(&inner)?;
+            match folder.remove_empty(component(&name)) {
+                Err(error) if !disk::is_occupied(&error) => return Err(error),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Deletes everything in the trash that a registry writes, in parallel on the current rayon pool. Anything else (a file
+/// that somebody laid into a blob's folder) is kept and named.
+pub(super) fn purge(trash: &Folder, meter: &Meter) -> Purged {
+    let purger = Purger { kept: Mutex::default(), meter };
+    purger.contents(trash, Path::new(""), false);
+    let mut kept = purger.kept.into_inner().unwrap_or_else(PoisonError::into_inner);
+    kept.sort();
+    Purged { items: meter.done(), kept }
+}
+
+/// Deletes one thing with all that a registry wrote into it. For what cannot be moved.
+///
+/// `path` is where it lies, relative to the `v2` folder, and decides what belongs in it.
+pub(super) fn remove(folder: &Folder, name: &Path, path: &Path) -> Result<(), String> {
+    let meter = Meter::new();
+    let purger = Purger { kept: Mutex::default(), meter: &meter };
+    purger.entry(folder, name, path, false);
+    let kept = purger.kept.into_inner().unwrap_or_else(PoisonError::into_inner);
+    match kept.into_iter().next() {
+        None => Ok(()),
+        Some((_, why)) => Err(why),
+    }
+}
+
+struct Purger<'a> {
+    kept: Mutex<Vec<(PathBuf, String)>>,
+    meter: &'a Meter,
+}
+
+impl Purger<'_> {
+    /// Deletes the contents of a folder; `all` if everything below is known to be the registry's.
+    fn contents(&self, folder: &Folder, path: &Path, all: bool) {
+        let entries = match folder.entries() {
+            Ok(entries) => entries,
+            Err(error) => return self.keep(path, error.to_string()),
+        };
+        entries.par_chunks(CHUNK).for_each(|entries| {
+            for (name, kind) in entries {
+                let below = path.join(component(name));
+                match kind {
+                    Kind::Directory => self.entry(folder, component(name), &below, all),
+                    _ if all || is_the_registrys(name) => {
+                        if let Err(error) = folder.remove_file(component(name)) {
+                            self.keep(&below, error.to_string());
+                        }
+                    }
+                    _ => {
+                        self.keep(&below, "nothing that a registry writes; look at it and delete it by hand".to_owned())
+                    }
+                }
+            }
+        });
+    }
+
+    /// Deletes a folder with its contents.
+    fn entry(&self, parent: &Folder, name: &Path, path: &Path, all: bool) {
+        let item = Item::at(path);
+        let only_file = match item {
+            Some(Item::Blob(_)) => Some(DATA),
+            Some(Item::LayerLink(..) | Item::Revision(..) | Item::TagHistory(..)) => Some(LINK),
+            _ => None,
+        };
+        let result = (|| {
+            let Some(folder) = parent.open(name)? else { return Ok(Gone::Before) };
+            // Nearly every folder holds just the one file that it is there for: take that, and try. Listing each
+            // folder first takes half as long again.
+            if let Some(file) = only_file {
+                folder.remove_file(Path::new(file))?;
+                match parent.remove_empty(name) {
+                    Err(error) if disk::is_occupied(&error) => {}
+                    done => return done,
+                }
+            }
+            self.contents(&folder, path, all || matches!(item, Some(Item::Upload(..))));
+            match parent.remove_empty(name) {
+                // What is left in it has been named.
+                Err(error) if disk::is_occupied(&error) => Ok(Gone::Before),
+                done => done,
+            }
+        })();
+        match result {
+            Ok(Gone::Now) if item.is_some() => self.meter.add(1),
+            Ok(_) => {}
+            Err(error) => self.keep(path, error.to_string()),
+        }
+    }
+
+    fn keep(&self, path: &Path, why: String) {
+        lock(&self.kept).push((path.to_owned(), why));
+    }
+}
+
+/// Whether a file of this name is one that a registry writes into the folder of something that it stores.
+fn is_the_registrys(name: &[u8]) -> bool {
+    [DATA, LINK, STARTED_AT].iter().any(|known| known.as_bytes() == name) || is_debris(name)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
