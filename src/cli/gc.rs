@@ -236,7 +236,12 @@ fn real_run(
         let options =
             sweep::Options { quarantine: args.quarantine, delete_untagged: args.delete_untagged, window_began };
         match sweep::sweep(registry, &collection.inventory, &collection.plan, options, findings, watch) {
-            Ok(swept) => ended.swept = Some(swept),
+            Ok(swept) => {
+                if !swept.is_complete {
+                    ended.outcome = Outcome::Incomplete;
+                }
+                ended.swept = Some(swept);
+            }
             Err(error) => {
                 (ended.outcome, ended.complaint) = match &error {
                     SweepError::Changed(_) => (Outcome::Refused, Some((Exit::Refused, error.to_string()))),
@@ -443,7 +448,7 @@ fn advice(args: &Args, report: &Report<'_>, has_ended_early: bool) -> Vec<String
     if !has_ended_early && report.scanned.untagged_revisions_kept > 0 && !args.delete_untagged {
         let untagged =
             counted(report.scanned.untagged_revisions_kept, "untagged manifest stays", "untagged manifests stay");
-        advice.push(format!("{untagged}; --delete-untagged lets them go"));
+        advice.push(format!("{untagged}; --delete-untagged lets those go that no live index or subject keeps"));
     }
     if report.removed.blobs.count > 0 {
         advice.push(

@@ -1,5 +1,7 @@
 //! `regsweep trash`: what runs with `--quarantine` have put aside.
 
+use std::path::{Path, PathBuf};
+
 use anyhow::{Context as _, anyhow};
 use jiff::Timestamp;
 use regsweep::finding::Findings;
@@ -62,8 +64,14 @@ pub(crate) enum Format {
 pub(crate) fn run(command: &Command) -> Result<Exit, Failure> {
     target::pool(None)?.install(|| match command {
         Command::List { target, format } => list(target, *format),
-        Command::Restore { target, run, evidence } => restore(target, run, evidence),
-        Command::Purge { target, runs, older_than } => purge(target, runs, *older_than),
+        Command::Restore { target, run, evidence } => {
+            let (target, runs) = sort_out(target, std::slice::from_ref(run));
+            restore(&target, &runs[0], evidence)
+        }
+        Command::Purge { target, runs, older_than } => {
+            let (target, runs) = sort_out(target, runs);
+            purge(&target, &runs, *older_than)
+        }
     })
 }
 
@@ -119,6 +127,20 @@ fn find(runs: &Runs, name: &str) -> Result<Run, Failure> {
         let name = regsweep::layout::shown(name.as_bytes());
         Failure::usage(anyhow!("no run '{name}' has anything in its trash; `regsweep trash list` names those that do"))
     })
+}
+
+/// REGISTRY and runs in the order that they were meant: `restore RUN REGISTRY` reads as well as `restore REGISTRY RUN`.
+fn sort_out(target: &Target, names: &[String]) -> (Target, Vec<String>) {
+    let registry = &target.registry;
+    let (Some(first), Some((last, others))) = (registry.to_str(), names.split_last()) else {
+        return (Target { registry: registry.clone() }, names.to_vec());
+    };
+    let is_swapped = RunId::parse(first).is_some() && !registry.exists() && Path::new(last).exists();
+    if !is_swapped {
+        return (Target { registry: registry.clone() }, names.to_vec());
+    }
+    let runs = std::iter::once(first.to_owned()).chain(others.iter().cloned()).collect();
+    (Target { registry: PathBuf::from(last) }, runs)
 }
 
 fn lock(registry: &regsweep::registry::Registry) -> Result<sweep::Lock, Failure> {

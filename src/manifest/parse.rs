@@ -52,9 +52,12 @@ pub struct Parsed {
 /// Why a manifest cannot be understood.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
-    /// It is no JSON object, or one of the known fields has the wrong form.
+    /// It is no JSON, or one of the known fields has the wrong form.
     #[error("not a manifest: {0}")]
     Json(#[from] serde_json::Error),
+    /// It is JSON, and no object.
+    #[error("not a manifest: no JSON object")]
+    NoObject,
     /// A reference is no digest, so nobody knows what it needs.
     #[error("it references {0:?}, which is no digest that a registry of this layout can hold")]
     Digest(String),
@@ -68,6 +71,10 @@ pub enum ManifestError {
 /// # Errors
 /// [`ManifestError`]; a caller that needs the manifest must then treat its references as unknown, never as none.
 pub fn parse(bytes: &[u8]) -> Result<Parsed, ManifestError> {
+    // serde would read an array as well, its elements as the fields in their order.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(ManifestError::NoObject);
+    }
     let shape: Shape<'_> = serde_json::from_slice(bytes)?;
     let mut references: BTreeMap<Digest, Expect> = BTreeMap::new();
     let mut refer = |text: &str, expect: Expect| -> Result<(), ManifestError> {

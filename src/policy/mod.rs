@@ -56,3 +56,81 @@ pub fn judge(repository: &Repository, tag: &Tag) -> TagFate {
         LinkState::Damaged(why) | LinkState::Unreadable(why) => history(why.clone()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::digest::{Algorithm, Digest};
+    use crate::inventory::{BlobTable, Digests, Revision};
+
+    fn repository(revisions: &[(DigestId, LinkState)]) -> Repository {
+        let mut revisions: Vec<Revision> = revisions
+            .iter()
+            .map(|(id, link)| Revision { id: *id, link: link.clone(), stamp: None, linked: false })
+            .collect();
+        revisions.sort_by_key(|revision| revision.id);
+        Repository {
+            name: "app".into(),
+            removable: None,
+            path: PathBuf::new(),
+            revisions,
+            tags: Vec::new(),
+            layer_links: Vec::new(),
+            odd_targets: Vec::new(),
+            uploads: Vec::new(),
+            has_unknown_entries: false,
+            folders: Vec::new(),
+        }
+    }
+
+    fn tag(current: LinkState, history: Result<Vec<DigestId>, Box<str>>) -> Tag {
+        Tag { name: "v1".into(), removable: None, current, stamp: None, history }
+    }
+
+    #[test]
+    fn what_a_tag_is_worth() {
+        let digests = Digests::new(BlobTable::default());
+        let [d, e] = ["d", "e"].map(|text| digests.id(&Digest::of(Algorithm::Sha256, text.as_bytes())));
+        let linked = repository(&[(d, LinkState::Target(d))]);
+        let emptied = repository(&[(d, LinkState::Absent)]);
+        let damaged = repository(&[(d, LinkState::Damaged("empty".into()))]);
+        let bare = repository(&[]);
+        let why = || Box::<str>::from("empty");
+        let unlistable = || Err(Box::<str>::from("EIO"));
+        for (name, repository, tag, fate) in [
+            ("whole", &linked, tag(LinkState::Target(d), Ok(vec![d])), TagFate::Root(d)),
+            ("whole, its index entry lost", &linked, tag(LinkState::Target(d), Ok(vec![])), TagFate::Root(d)),
+            ("whole, its history unlistable", &linked, tag(LinkState::Target(d), unlistable()), TagFate::Root(d)),
+            ("a damaged revision link is one", &damaged, tag(LinkState::Target(d), Ok(vec![])), TagFate::Root(d)),
+            ("no revision folder", &bare, tag(LinkState::Target(d), Ok(vec![d, e])), TagFate::Dangling(d)),
+            ("an empty revision folder", &emptied, tag(LinkState::Target(d), Ok(vec![d])), TagFate::Dangling(d)),
+            ("taken out by hand", &bare, tag(LinkState::Target(d), Ok(vec![e])), TagFate::Deleted(d)),
+            ("taken out by hand, folder left", &emptied, tag(LinkState::Target(d), Ok(vec![])), TagFate::Deleted(d)),
+            ("unlistable is not gone", &bare, tag(LinkState::Target(d), unlistable()), TagFate::Dangling(d)),
+            (
+                "damaged, with a history",
+                &linked,
+                tag(LinkState::Damaged(why()), Ok(vec![d, e])),
+                TagFate::History(vec![d, e], why()),
+            ),
+            ("damaged, no history", &linked, tag(LinkState::Damaged(why()), Ok(vec![])), TagFate::Unknown(why())),
+            (
+                "unreadable, history unlistable",
+                &linked,
+                tag(LinkState::Unreadable(why()), unlistable()),
+                TagFate::Unknown(why()),
+            ),
+            ("cut off", &linked, tag(LinkState::Absent, Ok(vec![e])), TagFate::NoTarget(vec![e])),
+            (
+                "no link, history unlistable",
+                &linked,
+                tag(LinkState::Absent, unlistable()),
+                TagFate::Unknown("EIO".into()),
+            ),
+        ] {
+            assert_eq!(judge(repository, &tag), fate, "{name}");
+        }
+    }
+}

@@ -81,8 +81,9 @@ impl Page<'_> {
             .filter(|phase| matches!(phase.name, "scan" | "mark" | "plan"))
             .map(|phase| phase.seconds)
             .sum();
+        // A count stays on one line with its noun.
         let text = format!(
-            "{}, {}, {}, {}, {}, {} in {}",
+            "{}, {}, {}, {}, {}, {}, in {}",
             counted(scanned.repositories, "repository", "repositories"),
             counted(scanned.tags, "tag", "tags"),
             counted(scanned.revisions, "revision", "revisions"),
@@ -91,6 +92,7 @@ impl Page<'_> {
             counted(scanned.blobs, "blob", "blobs"),
             duration(seconds),
         );
+        let text = text.replace(' ', "\u{a0}").replace(",\u{a0}", ", ");
         self.section("Scanned", &text)
     }
 
@@ -308,7 +310,7 @@ fn shortened(text: &str, width: usize) -> String {
     format!("...{end}")
 }
 
-/// Breaks text at spaces. A word that is too long for a line, such as a path, keeps a line to itself.
+/// Breaks text at spaces; not at no-break spaces, which come out as spaces. A word that is too long for a line, such as a path, keeps a line to itself.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ') {
@@ -319,6 +321,9 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
             }
             _ => lines.push(word.to_owned()),
         }
+    }
+    for line in &mut lines {
+        *line = line.replace('\u{a0}', " ");
     }
     lines
 }
@@ -331,6 +336,7 @@ mod tests {
     fn text_is_wrapped_at_spaces() {
         assert_eq!(wrap("one two three", 7), ["one two", "three"]);
         assert_eq!(wrap("a-very-long-path b", 5), ["a-very-long-path", "b"]);
+        assert_eq!(wrap("one two\u{a0}three", 9), ["one", "two three"]);
         assert_eq!(wrap("", 5), [""]);
     }
 

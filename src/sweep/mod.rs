@@ -120,6 +120,8 @@ pub struct Swept {
     pub run: Option<RunId>,
     /// What is gone.
     pub removed: Totals,
+    /// Whether blobs were reached: they are not where a link could not be removed.
+    pub is_complete: bool,
     /// How long the registry had to be read-only, in seconds.
     pub window_seconds: f64,
     /// How many seconds the phases took: links, blobs, purge.
@@ -172,7 +174,14 @@ pub fn sweep(
     let began = Instant::now();
     let meter = watch.begin(Phase::Blobs);
     meter.expect(plan.blobs.len() as u64);
-    hand.blobs(plan, &meter);
+    // A reference that could not be removed still needs what it refers to.
+    let is_complete = hand.has_kept_nothing();
+    if is_complete {
+        hand.blobs(plan, &meter);
+    } else {
+        let message = "some links could not be removed, so no blob was: they may still be referenced";
+        findings.add(Severity::Error, FindingKind::NotRemoved, None, Path::new(crate::layout::BLOBS), message);
+    }
     for repository in plan.repositories.iter().filter(|repository| repository.folder) {
         hand.empty_folders(&repository.name);
     }
@@ -192,7 +201,7 @@ pub fn sweep(
         runs.tree.sync_volume().map_err(io_error("cannot write the volume to the disk"))?;
     }
     let seconds = [links_seconds, blobs_seconds, began.elapsed().as_secs_f64()];
-    Ok(Swept { run: recorded.map(|(run, _)| run.id), removed: tally.totals(), window_seconds, seconds })
+    Ok(Swept { run: recorded.map(|(run, _)| run.id), removed: tally.totals(), is_complete, window_seconds, seconds })
 }
 
 /// Undoes a run that has moved links only.
@@ -258,7 +267,7 @@ pub fn purge(runs: &Runs, run: &Run, meter: &Meter, findings: &Findings) {
                 not_purged(path, why);
             }
             let noted = run.note(&Event::Purged { at: Timestamp::now().to_string() });
-            if let Err(error) = noted.and_then(|()| runs.forget_old()) {
+            if let Err(error) = noted.and_then(|()| run.remove_empty_trash()).and_then(|()| runs.forget_old()) {
                 not_purged(Path::new(""), &error.to_string());
             }
         }
@@ -556,6 +565,10 @@ impl Hand<'_> {
         let message = format!("could not be removed: {why}");
         self.findings.add(Severity::Error, FindingKind::NotRemoved, None, path, message);
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).push((path.to_owned(), why));
+    }
+
+    fn has_kept_nothing(&self) -> bool {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     fn moved(&self) -> HashSet<PathBuf> {

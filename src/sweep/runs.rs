@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use super::disk::Folder;
+use super::disk::{self, Folder};
 use super::journal::{self, Event, Journal, Progress, SCHEMA};
 use super::trash;
 use crate::layout::REGSWEEP;
@@ -87,6 +87,17 @@ impl Run {
     /// Whatever the system says.
     pub fn trash(&self) -> io::Result<Option<Folder>> {
         self.folder.open(Path::new(TRASH))
+    }
+
+    /// Removes its trash folder, if nothing is left in it.
+    ///
+    /// # Errors
+    /// Whatever the system says, except that something is left.
+    pub fn remove_empty_trash(&self) -> io::Result<()> {
+        match self.folder.remove_empty(Path::new(TRASH)) {
+            Err(error) if !disk::is_occupied(&error) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Writes a line to its journal and waits until it is on the disk.
@@ -195,7 +206,11 @@ impl Runs {
     /// Whatever the system says while the trash is listed; what cannot be put back is in the answer.
     pub fn put_back(&self, run: &Run, meter: &crate::progress::Meter) -> io::Result<trash::PutBack> {
         match run.trash()? {
-            Some(trash) => trash::put_back(&self.tree, &trash, meter),
+            Some(trash) => {
+                let back = trash::put_back(&self.tree, &trash, meter)?;
+                run.remove_empty_trash()?;
+                Ok(back)
+            }
             None => Ok(trash::PutBack::default()),
         }
     }
