@@ -338,7 +338,7 @@ pub struct Registry {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The path cannot be opened.
-    #[error("cannot open {}: {source}", shown_path(path))]
+    #[error("cannot open {} as a registry's rootdirectory or config.yml", shown_path(path))]
     Path {
         /// The path as given.
         path: PathBuf,

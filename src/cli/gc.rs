@@ -243,15 +243,13 @@ fn real_run(
                 ended.swept = Some(swept);
             }
             Err(error) => {
-                (ended.outcome, ended.complaint) = match &error {
-                    SweepError::Changed(_) => (Outcome::Refused, Some((Exit::Refused, error.to_string()))),
-                    SweepError::ChangedMeanwhile { .. } => {
-                        (Outcome::Incomplete, Some((Exit::Stopped, error.to_string())))
-                    }
-                    SweepError::NotPutBack { .. } | SweepError::Io { .. } => {
-                        (Outcome::Incomplete, Some((Exit::Failed, error.to_string())))
-                    }
+                let (outcome, exit) = match &error {
+                    SweepError::Changed(_) => (Outcome::Refused, Exit::Refused),
+                    SweepError::ChangedMeanwhile { .. } => (Outcome::Incomplete, Exit::Stopped),
+                    SweepError::NotPutBack { .. } | SweepError::Io { .. } => (Outcome::Incomplete, Exit::Failed),
                 };
+                ended.outcome = outcome;
+                ended.complaint = Some((exit, format!("{:#}", anyhow::Error::from(error))));
             }
         }
     }

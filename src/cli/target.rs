@@ -35,7 +35,8 @@ pub(crate) struct Evidence {
     /// The running registry, such as http://127.0.0.1:5000. It is asked to take an empty manifest, which every registry
     /// refuses: 405 shows that it is read-only, 400 that it is not. Nothing is left behind. user:password@ or
     /// REGSWEEP_REGISTRY_AUTH=user:password for one that wants credentials.
-    #[arg(long, value_name = "URL")]
+    // Its own id: REGISTRY has the same name in clap's eyes.
+    #[arg(id = "registry_url", long = "registry", value_name = "URL")]
     registry: Option<String>,
 
     /// You say that no registry is running on this storage.

@@ -42,7 +42,7 @@ pub enum LockError {
     )]
     Held(Option<Holder>),
     /// The system refused.
-    #[error("cannot take the lock {REGSWEEP}/{LOCK}: {0}")]
+    #[error("cannot take the lock {REGSWEEP}/{LOCK}")]
     Io(#[from] io::Error),
 }
 

@@ -104,7 +104,7 @@ pub enum SweepError {
         why: String,
     },
     /// The journal or the trash cannot be written.
-    #[error("{what}: {source}")]
+    #[error("{what}")]
     Io {
         /// What was being done.
         what: &'static str,

@@ -244,10 +244,13 @@ impl Purger<'_> {
                     done => return done,
                 }
             }
+            let is_on_the_way = matches!(item, Some(Item::Tag(..))) && folder.kind(Path::new(CURRENT))?.is_none();
             self.contents(&folder, path, all || matches!(item, Some(Item::Upload(..))));
             match parent.remove_empty(name) {
                 // What is left in it has been named.
                 Err(error) if disk::is_occupied(&error) => Ok(Gone::Before),
+                // The way to some history of a tag is no tag.
+                Ok(_) if is_on_the_way => Ok(Gone::Before),
                 done => done,
             }
         })();
