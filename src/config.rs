@@ -26,6 +26,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use self::yaml::{Kind, Value};
+use crate::layout::shown_path;
 
 /// The largest config file that is read, in bytes.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -60,7 +61,7 @@ pub struct RegistryConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("{}: cannot be read ({reason}); give the registry's config.yml or its storage root", path.display())]
+    #[error("{}: cannot be read ({reason}); give the registry's config.yml or its storage root", shown_path(path))]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -68,13 +69,13 @@ pub enum ConfigError {
         reason: std::io::Error,
     },
     /// The file is larger than any config.
-    #[error("{}: larger than 1 MiB, which no registry config is; give the registry's config.yml", path.display())]
+    #[error("{}: larger than 1 MiB, which no registry config is; give the registry's config.yml", shown_path(path))]
     TooLarge {
         /// The file.
         path: PathBuf,
     },
     /// Another error, in this file.
-    #[error("{}: {problem}", path.display())]
+    #[error("{}: {problem}", shown_path(path))]
     InFile {
         /// The file.
         path: PathBuf,
@@ -273,7 +274,7 @@ fn root_directory(sections: &mut Sections) -> Result<PathBuf, ConfigError> {
     if path.is_relative() {
         sections.notes.push(format!(
             "rootdirectory {} is relative: it is taken from the current folder, the registry takes it from its own",
-            path.display()
+            shown_path(&path)
         ));
     }
     Ok(path)

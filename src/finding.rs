@@ -52,6 +52,10 @@ pub enum FindingKind {
     TaintedRepository,
     /// Another run is at work, or was cut off.
     UnfinishedRun,
+    /// Why nothing was touched.
+    Refused,
+    /// Why the run ended before its end.
+    Stopped,
     /// Something that the plan names was not removed.
     NotRemoved,
     /// The same file system does not hold everything, or does not do what was asked of it.

@@ -116,6 +116,12 @@ struct Ended {
 }
 
 impl Ended {
+    /// Refused for a reason that the evidence does not tell, so that it is noted for the report as well.
+    fn refused_for(text: String, registry: &Registry, findings: &Findings) -> Ended {
+        findings.add(Severity::Error, FindingKind::Refused, None, registry.root(), text.clone());
+        Ended::refused(text)
+    }
+
     fn refused(text: String) -> Ended {
         Ended { collection: None, swept: None, outcome: Outcome::Refused, complaint: Some((Exit::Refused, text)) }
     }
@@ -165,6 +171,7 @@ fn dry_run(
     Ok(match &collection.brake {
         None => Ended { collection: Some(collection), swept: None, outcome: Outcome::Complete, complaint: None },
         Some(brake) => {
+            findings.add(Severity::Error, FindingKind::Refused, None, registry.root(), brake.to_string());
             let complaint = Some((Exit::Refused, format!("a sweep would be refused: {brake}")));
             Ended { collection: Some(collection), swept: None, outcome: Outcome::Refused, complaint }
         }
@@ -206,10 +213,10 @@ fn real_run(
 ) -> Result<Ended, Failure> {
     let lock = match sweep::acquire(registry, now) {
         Ok(lock) => lock,
-        Err(held @ LockError::Held(_)) => return Ok(Ended::refused(held.to_string())),
+        Err(held @ LockError::Held(_)) => return Ok(Ended::refused_for(held.to_string(), registry, findings)),
         Err(LockError::Io(error)) if sweep::is_forbidden(&error) => {
             let hint = "run as the user that the registry's files belong to, on a volume that is mounted writable";
-            let message = format!("cannot write to {}: {error}; {hint}", registry.root().display());
+            let message = format!("cannot write to {}: {error}; {hint}", shown_path(registry.root()));
             return Err(anyhow::anyhow!(message).into());
         }
         Err(error) => return Err(error.into()),
@@ -222,12 +229,13 @@ fn real_run(
         let message = format!(
             "--quarantine is impossible: {folder} lies on another device than {}, so nothing in it can be moved into \
              the trash. Without --quarantine it is deleted directly",
-            registry.root().display()
+            shown_path(registry.root())
         );
-        return Ok(Ended::refused(message));
+        return Ok(Ended::refused_for(message, registry, findings));
     }
     let collection = collect(registry, options(args, now), findings, watch);
     if let Some(brake) = &collection.brake {
+        findings.add(Severity::Error, FindingKind::Refused, None, registry.root(), brake.to_string());
         let complaint = Some((Exit::Refused, brake.to_string()));
         return Ok(Ended { collection: Some(collection), swept: None, outcome: Outcome::Refused, complaint });
     }
@@ -243,13 +251,17 @@ fn real_run(
                 ended.swept = Some(swept);
             }
             Err(error) => {
-                let (outcome, exit) = match &error {
-                    SweepError::Changed(_) => (Outcome::Refused, Exit::Refused),
-                    SweepError::ChangedMeanwhile { .. } => (Outcome::Incomplete, Exit::Stopped),
-                    SweepError::NotPutBack { .. } | SweepError::Io { .. } => (Outcome::Incomplete, Exit::Failed),
+                let (outcome, exit, kind) = match &error {
+                    SweepError::Changed(_) => (Outcome::Refused, Exit::Refused, FindingKind::Refused),
+                    SweepError::ChangedMeanwhile { .. } => (Outcome::Incomplete, Exit::Stopped, FindingKind::Stopped),
+                    SweepError::NotPutBack { .. } | SweepError::Io { .. } => {
+                        (Outcome::Incomplete, Exit::Failed, FindingKind::Stopped)
+                    }
                 };
+                let text = format!("{:#}", anyhow::Error::from(error));
+                findings.add(Severity::Error, kind, None, registry.root(), text.clone());
                 ended.outcome = outcome;
-                ended.complaint = Some((exit, format!("{:#}", anyhow::Error::from(error))));
+                ended.complaint = Some((exit, text));
             }
         }
     }
@@ -418,7 +430,7 @@ fn phases(collection: Option<&Collection>, swept: Option<&Swept>) -> Vec<PhaseRe
 /// What to do next.
 fn advice(args: &Args, report: &Report<'_>, has_ended_early: bool) -> Vec<String> {
     let mut advice = Vec::new();
-    let registry = args.target.registry.display();
+    let registry = output::quoted(&args.target.registry);
     let mut flags = String::new();
     for (given, flag) in [
         (args.delete_untagged, " --delete-untagged"),
@@ -484,5 +496,5 @@ fn write_report(path: &Path, report: &Report<'_>) -> Result<(), Failure> {
         out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
         std::fs::rename(&temporary, path)
     };
-    write().with_context(|| format!("cannot write the report to {}", path.display())).map_err(Failure::from)
+    write().with_context(|| format!("cannot write the report to {}", shown_path(path))).map_err(Failure::from)
 }

@@ -1,6 +1,9 @@
 //! Standard output and standard error. Results go to the first, everything else to the second.
 
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+
+use regsweep::layout::shown_path;
 
 /// Writes a result to standard output. Somebody who has read enough and closes the pipe is no error.
 ///
@@ -26,9 +29,34 @@ pub(crate) fn say(line: &str) {
     drop(writeln!(io::stderr().lock(), "{line}"));
 }
 
+/// A path as it may stand in a command that is suggested: quoted for the shell where that is needed, and never raw.
+pub(crate) fn quoted(path: &Path) -> String {
+    let shown = shown_path(path);
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+:@%,=".contains(&byte);
+    if !shown.is_empty() && shown.bytes().all(is_plain) { shown } else { format!("'{}'", shown.replace('\'', r"'\''")) }
+}
+
 /// Whether standard output may have colours: a terminal, and nobody has asked for none (no-color.org).
 pub(crate) fn colours() -> bool {
     let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
     io::stdout().is_terminal() && !refused && !dumb
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_in_a_command() {
+        for (path, text) in [
+            ("/var/lib/registry", "/var/lib/registry"),
+            ("/mnt/my registry", "'/mnt/my registry'"),
+            ("it's", r"'it'\''s'"),
+            ("a\nb", r"'a\nb'"),
+            ("", "''"),
+        ] {
+            assert_eq!(quoted(Path::new(path)), text);
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use regsweep::progress::{Meter, Phase, Watch};
 use regsweep::report::human::duration;
 
@@ -21,6 +21,7 @@ const LINE: Duration = Duration::from_secs(30);
 pub(crate) struct Shown {
     current: Arc<Mutex<Option<Current>>>,
     look: Look,
+    bar: ProgressBar,
     painter: Option<(Sender<()>, JoinHandle<()>)>,
 }
 
@@ -50,35 +51,38 @@ struct Current {
     phase: Phase,
     meter: Arc<Meter>,
     began: Instant,
-    bar: Option<ProgressBar>,
 }
 
 impl Shown {
     /// Starts to show.
     pub(crate) fn new(look: Look) -> Shown {
+        let bar = match look {
+            Look::Bars => bar(),
+            Look::Silent | Look::Lines => ProgressBar::hidden(),
+        };
         let current: Arc<Mutex<Option<Current>>> = Arc::default();
         let painter = (look != Look::Silent).then(|| {
             let (stop, stopped) = mpsc::channel();
-            let current = Arc::clone(&current);
+            let (current, bar) = (Arc::clone(&current), bar.clone());
             let every = if look == Look::Bars { FRAME } else { LINE };
             let thread = std::thread::spawn(move || {
                 while stopped.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
-                    if let Some(current) = &*current.lock().unwrap_or_else(PoisonError::into_inner) {
-                        current.paint();
+                    match &*current.lock().unwrap_or_else(PoisonError::into_inner) {
+                        Some(current) if look == Look::Bars => current.paint(&bar),
+                        Some(current) => say(&current.line()),
+                        None => {}
                     }
                 }
             });
             (stop, thread)
         });
-        Shown { current, look, painter }
+        Shown { current, look, bar, painter }
     }
 
-    fn replace(&self, next: Option<Current>) {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(Current { bar: Some(bar), .. }) = &*current {
-            bar.finish_and_clear();
-        }
-        *current = next;
+    /// Takes the bar off the screen, until a phase begins.
+    fn clear(&self) {
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.bar.finish_and_clear();
     }
 
     /// Ends the showing, and leaves no bar behind.
@@ -87,12 +91,50 @@ impl Shown {
     }
 
     fn stop(&mut self) {
-        self.replace(None);
+        self.clear();
         if let Some((stop, thread)) = self.painter.take() {
             // Without a sender the thread ends at once; a thread that has panicked has nothing more to show.
             drop(stop);
             drop(thread.join());
         }
+    }
+}
+
+/// A bar of at most 79 columns for up to ten million things, so that it never wraps on a terminal of 80.
+fn bar() -> ProgressBar {
+    let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+        // What cannot be drawn now is drawn again in the next frame.
+        let _drawn = write!(out, "{}/s", HumanCount(state.per_sec() as u64));
+    };
+    let template = "{prefix:7} [{bar:20}] {human_pos}/{human_len} {rate} {eta} left";
+    // The template is a constant; were it wrong, the default bar would do.
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+    bar.set_style(style.with_key("rate", rate).progress_chars("=> "));
+    bar
+}
+
+impl Watch for Shown {
+    fn begin(&self, phase: Phase) -> Arc<Meter> {
+        let meter = Arc::new(Meter::new());
+        let next = Current { phase, meter: Arc::clone(&meter), began: Instant::now() };
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        *current = Some(next);
+        if self.look == Look::Bars {
+            self.bar.reset();
+            self.bar.set_length(0);
+            self.bar.set_prefix(phase.name());
+        }
+        meter
+    }
+
+    fn window_closed(&self, seconds: f64) {
+        if self.look == Look::Silent {
+            return;
+        }
+        self.clear();
+        let took = duration(seconds);
+        say(&format!("regsweep: swept after {took}; once restarted, the registry may be writable again"));
     }
 }
 
@@ -102,48 +144,15 @@ impl Drop for Shown {
     }
 }
 
-impl Watch for Shown {
-    fn begin(&self, phase: Phase) -> Arc<Meter> {
-        let meter = Arc::new(Meter::new());
-        let bar = (self.look == Look::Bars).then(|| {
-            let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-            let template = "{prefix:8} [{bar:30}] {human_pos}/{human_len}  {per_sec}  {eta} left";
-            // The template is a constant; were it wrong, the default bar would do.
-            let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-            bar.set_style(style.progress_chars("=> "));
-            bar.set_prefix(phase.name());
-            bar
-        });
-        self.replace(Some(Current { phase, meter: Arc::clone(&meter), began: Instant::now(), bar }));
-        meter
-    }
-
-    fn window_closed(&self, seconds: f64) {
-        let line = format!(
-            "regsweep: the last rename is done after {}; once the registry has been restarted it may be writable again",
-            duration(seconds)
-        );
-        match self.look {
-            Look::Silent => {}
-            Look::Lines => say(&line),
-            Look::Bars => {
-                self.replace(None);
-                say(&line);
-            }
-        }
-    }
-}
-
 impl Current {
-    fn paint(&self) {
+    fn paint(&self, bar: &ProgressBar) {
         let (done, expected) = (self.meter.done(), self.meter.expected());
-        match &self.bar {
-            Some(bar) => {
-                bar.set_length(expected.max(done));
-                bar.set_position(done);
-            }
-            None => say(&line(self.phase, done, expected, self.began.elapsed())),
-        }
+        bar.set_length(expected.max(done));
+        bar.set_position(done);
+    }
+
+    fn line(&self) -> String {
+        line(self.phase, self.meter.done(), self.meter.expected(), self.began.elapsed())
     }
 }
 

@@ -9,7 +9,7 @@ use regsweep::interlock::evidence::{ReadOnly, Sources, gather};
 use regsweep::interlock::probe::{Credentials, RegistryUrl, probe};
 use regsweep::registry::Registry;
 
-use super::Failure;
+use super::{Failure, output};
 
 /// How long a probe waits for an answer.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -108,7 +108,7 @@ impl Evidence {
     pub(crate) fn as_given(&self) -> String {
         let mut given = String::new();
         if let Some(config) = &self.config {
-            given.push_str(&format!(" --config {}", config.display()));
+            given.push_str(&format!(" --config {}", output::quoted(config)));
         }
         if let Some(url) = self.registry.as_deref().and_then(|text| text.parse::<RegistryUrl>().ok()) {
             given.push_str(&format!(" --registry {url}"));

@@ -21,7 +21,7 @@ pub struct Seen<'a> {
 pub enum Brake {
     /// There are blobs, and no folder of repositories: a wrong mount, or half a copy.
     #[error(
-        "there are {blobs} blobs and no 'repositories' folder: every blob would be garbage. Is the whole volume \
+        "there is no 'repositories' folder beside {blobs} blobs: every blob would be garbage. Is the whole volume \
          mounted, and is this the right folder?"
     )]
     NoRepositoriesFolder {
@@ -30,8 +30,8 @@ pub enum Brake {
     },
     /// There are blobs, and not one repository.
     #[error(
-        "there are {blobs} blobs and not one repository: every blob would be garbage. Is the whole volume mounted, \
-         and is this the right folder?"
+        "the 'repositories' folder has no repository in it, beside {blobs} blobs: every blob would be garbage. Is the \
+         whole volume mounted, and is this the right folder?"
     )]
     NoRepositories {
         /// How many blobs.

@@ -33,6 +33,7 @@ use serde::Serialize;
 
 use super::probe::{Credentials, ProbeAnswer, RegistryUrl};
 use crate::config::RegistryConfig;
+use crate::layout::shown_path;
 
 /// What kind of thing shows that nobody writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -110,9 +111,9 @@ pub fn gather(sources: &Sources<'_>, probe: &dyn Fn(&RegistryUrl, Option<&Creden
     }
     if let Some((path, config)) = sources.config {
         if let Some(source) = &config.read_only_source {
-            found.evidence(EvidenceKind::Config, format!("{}: {source}", path.display()));
+            found.evidence(EvidenceKind::Config, format!("{}: {source}", shown_path(path)));
         }
-        found.advice.extend(config.notes.iter().map(|note| format!("{}: {note}", path.display())));
+        found.advice.extend(config.notes.iter().map(|note| format!("{}: {note}", shown_path(path))));
     }
     let answers = ask(sources, probe, &mut found);
     let config_says_so = !found.evidence.is_empty();
@@ -169,7 +170,7 @@ fn ask(
     if let Some((path, own)) = own {
         match own.parse::<RegistryUrl>() {
             Err(error) => {
-                found.advice.push(format!("{}: its http.addr was not asked: {error}", path.display()));
+                found.advice.push(format!("{}: its http.addr was not asked: {error}", shown_path(path)));
             }
             Ok(url) => {
                 let given = sources.registry_url.filter(|given| **given == url);
@@ -204,7 +205,7 @@ fn pull_through(sources: &Sources<'_>) -> Option<String> {
         && config.proxy_remote_url.is_some()
     {
         // The URL itself is not shown: it may hold a password.
-        return Some(format!("proxy.remoteurl is set in {} or in the environment", path.display()));
+        return Some(format!("proxy.remoteurl is set in {} or in the environment", shown_path(path)));
     }
     sources.pull_through_state.then(|| "scheduler-state.json lies in its storage root".to_owned())
 }
@@ -313,7 +314,7 @@ impl ReadOnly {
     /// such as a URL or a path, stays whole). It ends with a newline. Meaningful only where `proven` is false.
     pub fn refusal(&self, root: &Path) -> String {
         let mut text = String::new();
-        let root = root.display();
+        let root = shown_path(root);
         if self.objections.is_empty() {
             wrap(
                 &mut text,

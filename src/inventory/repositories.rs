@@ -49,7 +49,7 @@ pub struct Revision {
     pub id: DigestId,
     /// The link in it.
     pub link: LinkState,
-    /// What the link file was when it was read; `None` where there was none.
+    /// What the link file was when it was read; `None` where there was none, or where nobody could tell.
     pub stamp: Option<Stamp>,
     /// Whether the folder is a symbolic link: then it is never removed.
     pub linked: bool,
@@ -64,7 +64,7 @@ pub struct Tag {
     pub removable: Option<TagName>,
     /// The target that it has now.
     pub current: LinkState,
-    /// What the current link was when it was read.
+    /// What the current link was when it was read; `None` where there was none, or where nobody could tell.
     pub stamp: Option<Stamp>,
     /// Every digest that it ever pointed at, sorted; `Err` if that could not be listed.
     pub history: Result<Vec<DigestId>, Box<str>>,
@@ -556,10 +556,14 @@ fn read_link(dir: &Dir, path: &Path, digests: &Digests) -> (LinkState, Option<St
             (state, Some(content.stamp))
         }
         Ok(None) => (LinkState::Absent, None),
-        Err(Unreadable { cause: cause @ (Cause::TooLarge { .. } | Cause::NotAFile), .. }) => {
-            (LinkState::Damaged(cause.to_string().into()), None)
+        Err(Unreadable { cause, .. }) => {
+            let state = match cause {
+                Cause::TooLarge { .. } | Cause::NotAFile => LinkState::Damaged(cause.to_string().into()),
+                Cause::Io(_) | Cause::DanglingLink => LinkState::Unreadable(cause.to_string().into()),
+            };
+            // What it is can often be told even where what it says cannot.
+            (state, dir.stamp_of(path).ok().flatten())
         }
-        Err(unreadable) => (LinkState::Unreadable(unreadable.cause.to_string().into()), None),
     }
 }
 

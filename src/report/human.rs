@@ -121,8 +121,11 @@ impl Page<'_> {
             return Ok(());
         }
         top.sort_by(|a, b| b.exclusive_garbage_bytes.cmp(&a.exclusive_garbage_bytes).then_with(|| a.name.cmp(&b.name)));
-        let names = if top.len() > TOP { format!("the first {TOP} of {}", top.len()) } else { String::new() };
-        self.section("By repository", &names)?;
+        let text = match top.len() {
+            count if count > TOP => format!("the {TOP} of {count} repositories that free most by themselves"),
+            _ => "what each repository frees by itself".to_owned(),
+        };
+        self.section("Where", &text)?;
         let exclusive: u64 = top.iter().map(|repository| repository.exclusive_garbage_bytes).sum();
         for repository in top.iter().take(TOP) {
             let size = bytes(repository.exclusive_garbage_bytes);
@@ -349,7 +352,7 @@ mod tests {
     #[test]
     fn times() {
         for (seconds, text) in
-            [(0.0001, "1 ms"), (0.05, "50 ms"), (0.1, "0.1 s"), (3.14, "3.1 s"), (61.0, "61 s"), (600.0, "10 min")]
+            [(0.0001, "1 ms"), (0.05, "50 ms"), (0.1, "0.1 s"), (3.21, "3.2 s"), (61.0, "61 s"), (600.0, "10 min")]
         {
             assert_eq!(duration(seconds), text);
         }

@@ -37,7 +37,7 @@ impl std::fmt::Display for Holder {
 pub enum LockError {
     /// Another run holds it.
     #[error(
-        "another run is at work on this registry: {}",
+        "another run is at work on this registry and holds the lock {REGSWEEP}/{LOCK}: {}",
         .0.as_ref().map_or_else(|| "it has not written who it is".to_owned(), Holder::to_string)
     )]
     Held(Option<Holder>),

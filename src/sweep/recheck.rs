@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use crate::digest::{Algorithm, Digest};
-use crate::inventory::{Inventory, Repository, Watched};
+use crate::inventory::{Inventory, LinkState, Repository, Watched};
 use crate::layout::{CURRENT, Item, LAYERS, LINK, MANIFESTS, TAGS, component, shown, shown_path};
 use crate::plan::Plan;
 use crate::registry::{Kind, Registry, Stamp, Unreadable};
@@ -57,7 +57,8 @@ pub(super) fn changed(
         // A name that had to be escaped to be shown is no path; nothing of it goes, and no registry writes it.
         for tag in repository.tags.iter().filter(|tag| tag.removable.is_some()) {
             let folder = tags.join(&*tag.name);
-            if !moved.contains(&folder) && !is_same(registry, &folder.join(CURRENT).join(LINK), tag.stamp)? {
+            let link = folder.join(CURRENT).join(LINK);
+            if !moved.contains(&folder) && !is_same(registry, &link, tag.stamp, &tag.current)? {
                 return Ok(Some(changed(&folder)));
             }
         }
@@ -75,8 +76,9 @@ pub(super) fn changed(
         let repository = &inventory.repositories[place];
         going.revisions.iter().find_map(|(digest, _)| {
             let path = Item::Revision(going.name.clone(), digest.clone()).path();
-            let stamp = repository.revision(inventory.digests.id(digest)).and_then(|revision| revision.stamp);
-            match is_same(registry, &path.join(LINK), stamp) {
+            // What goes was seen.
+            let revision = repository.revision(inventory.digests.id(digest))?;
+            match is_same(registry, &path.join(LINK), revision.stamp, &revision.link) {
                 Ok(true) => None,
                 Ok(false) => Some(changed(&path)),
                 Err(error) => Some(unreadable(error)),
@@ -85,9 +87,13 @@ pub(super) fn changed(
     })
 }
 
-/// Whether a link is what it was: the same file with the same time, or still absent.
-fn is_same(registry: &Registry, link: &Path, stamp: Option<Stamp>) -> Result<bool, Unreadable> {
-    Ok(registry.v2().stamp_of(link)? == stamp)
+/// Whether a link is what it was: the same file with the same time, still absent, or as unreadable as before.
+fn is_same(registry: &Registry, link: &Path, stamp: Option<Stamp>, state: &LinkState) -> Result<bool, Unreadable> {
+    match registry.v2().stamp_of(link) {
+        Ok(now) => Ok(now == stamp),
+        Err(_) if stamp.is_none() && matches!(state, LinkState::Unreadable(_)) => Ok(true),
+        Err(unreadable) => Err(unreadable),
+    }
 }
 
 /// A name in this folder that was not there when it was scanned, or that this run has moved away and is there again.

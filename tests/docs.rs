@@ -1,0 +1,653 @@
+//! The documentation, held to what the tool does.
+//!
+//! Every block that is marked `console` is run: each line that begins with `$ ` by `sh`, with regsweep on the path, in
+//! an environment that holds nothing else; what it prints, on both streams, must be what the block shows. A section
+//! (`## `) is one session: it begins with a fresh copy of `fixtures/sample-registry`, and its commands follow each
+//! other. The documentation speaks of a machine that is laid out like this:
+//!
+//! | in the documentation | in a session |
+//! |---|---|
+//! | `/var/lib/registry` | the copy of `fixtures/sample-registry` |
+//! | `/etc/docker/registry/config.yml` | a config that names it, in read-only mode, at port 5000 |
+//! | `/home/me/regsweep` | the current folder: a checkout, with `fixtures/sample-registry` in it |
+//! | `127.0.0.1:5000` | answers like a registry in read-only mode |
+//! | `127.0.0.1:5001` | answers like a registry that takes pushes |
+//! | `cargo run --release --` | regsweep |
+//! | `20260315T021501Z-4711` | the session's first run; `...502Z` the second |
+//!
+//! The paths and ports that stand for these have the same length, so that lines break where the reader's break. Times
+//! differ from run to run: where there is one, words are compared and not lines.
+//!
+//! `REGSWEEP_BLESS=1 cargo test --test docs` writes what was printed into the blocks. Read the difference afterwards.
+
+#![allow(clippy::disallowed_methods, reason = "tests build trees, and one of them rewrites the documentation")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use walkdir::WalkDir;
+
+// ------------------------------------------------------------------------------------------------------------ the pages
+
+struct Page {
+    name: String,
+    path: PathBuf,
+    text: String,
+}
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn page(name: &str) -> Page {
+    let path = repository().join(name);
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    Page { name: name.to_owned(), path, text }
+}
+
+fn pages() -> Vec<Page> {
+    let mut names: Vec<String> =
+        ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "fixtures/README.md"].map(str::to_owned).into();
+    for entry in fs::read_dir(repository().join("docs")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if name.ends_with(".md") {
+            names.push(format!("docs/{name}"));
+        }
+    }
+    names.sort();
+    assert!(names.len() >= 9, "pages are missing: {names:?}");
+    names.iter().map(|name| page(name)).collect()
+}
+
+fn fail_if_any(failures: &[String]) {
+    assert!(failures.is_empty(), "\n{}\n", failures.join("\n"));
+}
+
+// --------------------------------------------------------------------------------------------------------- the examples
+
+const STORAGE: &str = "/var/lib/registry";
+const CONFIG: &str = "/etc/docker/registry";
+const CHECKOUT: &str = "/home/me/regsweep";
+const READ_ONLY: &str = "127.0.0.1:5000";
+const WRITABLE: &str = "127.0.0.1:5001";
+
+const CONFIG_TEXT: &str = "version: 0.1
+storage:
+  filesystem:
+    rootdirectory: /var/lib/registry
+  maintenance:
+    readonly:
+      enabled: true
+http:
+  addr: 127.0.0.1:5000
+";
+
+/// What stands in a session for what the documentation speaks of.
+struct Session {
+    names: Vec<(&'static str, String)>,
+    checkout: PathBuf,
+    /// The runs that its commands have named, the first first.
+    runs: Vec<String>,
+    status: i32,
+    _folders: [TempDir; 3],
+}
+
+impl Session {
+    fn new() -> Self {
+        let folders = [folder_for(STORAGE), folder_for(CONFIG), folder_for(CHECKOUT)];
+        let [storage, config, checkout] = folders.each_ref().map(|folder| folder.path().to_path_buf());
+        let fixture = repository().join("fixtures/sample-registry");
+        copy(&fixture, &storage);
+        copy(&fixture, &checkout.join("fixtures/sample-registry"));
+        let text = |path: &Path| path.to_str().unwrap().to_owned();
+        let names = vec![
+            (STORAGE, text(&storage)),
+            (CONFIG, text(&config)),
+            (CHECKOUT, text(&checkout)),
+            (READ_ONLY, answering("405 Method Not Allowed", "Allow: GET, HEAD\r\n", "")),
+            (WRITABLE, answering("400 Bad Request", "", r#"{"errors":[{"code":"MANIFEST_INVALID"}]}"#)),
+        ];
+        for (documented, real) in &names {
+            assert_eq!(documented.len(), real.len(), "{documented} and {real} break lines at the same place");
+        }
+        let session = Session { names, checkout, runs: Vec::new(), status: 0, _folders: folders };
+        fs::write(config.join("config.yml"), session.real(CONFIG_TEXT)).unwrap();
+        session
+    }
+
+    /// From the documentation's names to the session's.
+    fn real(&self, text: &str) -> String {
+        let mut text = text.replace("cargo run --release -- ", "regsweep ");
+        for (documented, real) in &self.names {
+            text = text.replace(documented, real);
+        }
+        for (place, run) in self.runs.iter().enumerate() {
+            text = text.replace(&documented_run(place), run);
+        }
+        text
+    }
+
+    /// And back.
+    fn documented(&mut self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for (documented, real) in &self.names {
+            text = text.replace(real, documented);
+        }
+        let mut shown = String::new();
+        let mut rest = text.as_str();
+        while let Some(character) = rest.chars().next() {
+            let length = run_id(rest).unwrap_or(0);
+            if length == 0 {
+                shown.push(character);
+                rest = &rest[character.len_utf8()..];
+                continue;
+            }
+            let (run, after) = rest.split_at(length);
+            let place = self.runs.iter().position(|known| known == run).unwrap_or_else(|| {
+                self.runs.push(run.to_owned());
+                self.runs.len() - 1
+            });
+            shown.push_str(&documented_run(place));
+            rest = after;
+        }
+        shown
+    }
+
+    /// Runs one command as a reader would, and gives what they would see.
+    fn run(&mut self, command: &str) -> String {
+        let script = format!("exec 2>&1; (exit {}); {}", self.status, self.real(command));
+        let binaries = Path::new(env!("CARGO_BIN_EXE_regsweep")).parent().unwrap();
+        let output = Command::new("/bin/sh")
+            .args(["-c", &script])
+            .env_clear()
+            .env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", binaries.display()))
+            .env("LC_ALL", "C")
+            .current_dir(&self.checkout)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        self.status = output.status.code().unwrap_or(-1);
+        self.documented(&String::from_utf8(output.stdout).expect("output is UTF-8"))
+    }
+}
+
+/// A temporary folder whose path has as many letters as the documented one.
+fn folder_for(documented: &str) -> TempDir {
+    let stem = "regsweep-of-the-documentation";
+    let random = 4;
+    let prefix = &stem[..documented.len() - "/tmp/".len() - random];
+    tempfile::Builder::new().prefix(prefix).rand_bytes(random).tempdir_in("/tmp").unwrap()
+}
+
+fn copy(from: &Path, to: &Path) {
+    for entry in WalkDir::new(from) {
+        let entry = entry.unwrap();
+        let target = to.join(entry.path().strip_prefix(from).unwrap());
+        if entry.file_type().is_dir() {
+            fs::create_dir_all(&target).unwrap();
+        } else if entry.file_name() != ".gitattributes" {
+            fs::copy(entry.path(), &target).unwrap();
+        }
+    }
+}
+
+/// Something that answers every push as a registry does; its address. (What real registries answer is in
+/// `tests/probe.rs`.) It lives as long as the tests.
+fn answering(status: &str, headers: &str, body: &str) -> String {
+    let listener = (6000..=9999).find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok()).expect("a free port");
+    let address = listener.local_addr().unwrap().to_string();
+    let answer = format!(
+        "HTTP/1.1 {status}\r\nDocker-Distribution-Api-Version: registry/2.0\r\n{headers}Content-Length: {}\r\n\
+         Connection: close\r\n\r\n{body}",
+        body.len()
+    );
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut head = Vec::new();
+            let mut byte = [0];
+            while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) == 1 {
+                head.push(byte[0]);
+            }
+            // Whoever hangs up early has seen enough.
+            drop(stream.write_all(answer.as_bytes()));
+        }
+    });
+    address
+}
+
+fn documented_run(place: usize) -> String {
+    format!("20260315T02150{}Z-4711", place + 1)
+}
+
+/// How long the name of a run is that the text begins with: `20260315T021501Z-4711`, `20260315T021501Z-4711-1`.
+fn run_id(text: &str) -> Option<usize> {
+    let fixed = matches(text, "00000000T000000Z-0")?;
+    let digits = |from: usize| text[from..].bytes().take_while(u8::is_ascii_digit).count();
+    let end = fixed + digits(fixed);
+    let more = if text[end..].starts_with('-') { digits(end + 1) } else { 0 };
+    Some(if more > 0 { end + 1 + more } else { end })
+}
+
+/// The length of the pattern, if the text begins with it; `0` stands for any digit.
+fn matches(text: &str, pattern: &str) -> Option<usize> {
+    let fits = |(t, p): (u8, u8)| if p == b'0' { t.is_ascii_digit() } else { t == p };
+    (text.len() >= pattern.len() && text.bytes().zip(pattern.bytes()).all(fits)).then_some(pattern.len())
+}
+
+/// The text without what differs from run to run: times, how long things took, and which process it was.
+fn settled(text: &str) -> String {
+    let mut settled = String::new();
+    let mut rest = text;
+    while let Some(character) = rest.chars().next() {
+        let before = settled.chars().next_back();
+        let begins_number = character.is_ascii_digit() && !before.is_some_and(|c| c.is_alphanumeric() || c == '.');
+        if !begins_number {
+            settled.push(character);
+            rest = &rest[character.len_utf8()..];
+        } else if let Some(length) = matches(rest, "0000-00-00T00:00:00") {
+            let fraction = rest[length..].bytes().take_while(|b| b.is_ascii_digit() || *b == b'.').count();
+            settled.push_str("TIME");
+            rest = &rest[length + fraction..];
+        } else {
+            let length = rest.bytes().take_while(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'-')).count();
+            let (number, after) = rest.split_at(length);
+            let unit = [" ms", " s", " min"].into_iter().find(|unit| {
+                after.starts_with(unit) && !after[unit.len()..].starts_with(|c: char| c.is_alphanumeric())
+            });
+            let varies = ["seconds\":", "seconds\": ", "\"pid\":", "process "].iter().any(|it| settled.ends_with(it));
+            match unit {
+                Some(unit) => {
+                    settled.push_str("SOME TIME");
+                    rest = &after[unit.len()..];
+                }
+                None => {
+                    settled.push_str(if varies { "0" } else { number });
+                    rest = after;
+                }
+            }
+        }
+    }
+    for (mark, end) in [("process 0 on ", ','), ("\"host\":\"", '"')] {
+        if let Some((head, tail)) = settled.clone().split_once(mark)
+            && let Some((_, tail)) = tail.split_once(end)
+        {
+            settled = format!("{head}{mark}HOST{end}{tail}");
+        }
+    }
+    settled
+}
+
+/// Whether what was printed is what the page shows.
+fn agrees(shown: &str, printed: &str) -> bool {
+    let (settled_shown, settled_printed) = (settled(shown), settled(printed));
+    let varies = settled_printed != printed || printed.contains(&documented_run(0)[..12]);
+    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    settled_shown == settled_printed || varies && words(&settled_shown) == words(&settled_printed)
+}
+
+/// What trying out a page's examples gave.
+#[derive(Default)]
+struct Tried {
+    commands: usize,
+    failures: Vec<String>,
+    /// The page with the blocks as they should be.
+    blessed: String,
+}
+
+fn try_out(page: &Page) -> Tried {
+    let mut tried = Tried::default();
+    let mut session: Option<Session> = None;
+    let mut lines = page.text.lines().enumerate();
+    while let Some((_, line)) = lines.next() {
+        tried.blessed.push_str(line);
+        tried.blessed.push('\n');
+        if line.starts_with("## ") {
+            session = None;
+        }
+        if !line.starts_with("```") {
+            continue;
+        }
+        let block: Vec<(usize, &str)> = lines.by_ref().take_while(|(_, line)| *line != "```").collect();
+        if line == "```console" {
+            run_block(page, &block, session.get_or_insert_with(Session::new), &mut tried);
+        } else {
+            block.iter().for_each(|(_, line)| tried.blessed.extend([line, "\n"]));
+        }
+        tried.blessed.push_str("```\n");
+    }
+    tried
+}
+
+fn run_block(page: &Page, block: &[(usize, &str)], session: &mut Session, tried: &mut Tried) {
+    let mut lines = block.iter().peekable();
+    while let Some(&(number, line)) = lines.next() {
+        let Some(command) = line.strip_prefix("$ ") else {
+            tried.failures.push(format!("{}:{}: a block that does not begin with a command", page.name, number + 1));
+            return;
+        };
+        let mut command = command.to_owned();
+        tried.blessed.extend([line, "\n"]);
+        while command.ends_with('\\') {
+            let (_, line) = lines.next().expect("a command that goes on has a next line");
+            command = format!("{command}\n{line}");
+            tried.blessed.extend([line, "\n"]);
+        }
+        let mut shown = String::new();
+        while let Some((_, line)) = lines.next_if(|(_, line)| !line.starts_with("$ ")) {
+            shown.push_str(line.trim_end());
+            shown.push('\n');
+        }
+        let printed: String = session.run(&command).lines().flat_map(|line| [line.trim_end(), "\n"]).collect();
+        tried.commands += 1;
+        if agrees(&shown, &printed) {
+            tried.blessed.push_str(&shown);
+        } else {
+            tried.blessed.push_str(&printed);
+            let place = format!("{}:{}", page.name, number + 1);
+            tried
+                .failures
+                .push(format!("{place}: $ {command}\n--- the page shows\n{shown}--- this was printed\n{printed}"));
+        }
+    }
+}
+
+#[test]
+fn the_examples_do_what_they_show() {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let has_jq = std::env::split_paths(&path).any(|folder| folder.join("jq").exists());
+    assert!(has_jq, "jq is missing: apt-get install jq (Debian, Ubuntu); the documentation has examples with it");
+    let blesses = std::env::var_os("REGSWEEP_BLESS").is_some();
+    let mut failures = Vec::new();
+    for page in pages() {
+        let tried = try_out(&page);
+        let has_examples = ["README.md", "docs/safety.md", "docs/running.md", "docs/report.md", "docs/on-disk.md"];
+        if has_examples.contains(&&*page.name) {
+            assert!(tried.commands > 0, "{} has examples", page.name);
+        }
+        if blesses && tried.blessed != page.text {
+            fs::write(&page.path, &tried.blessed).unwrap();
+            println!("{}: {} examples rewritten", page.name, tried.failures.len());
+        }
+        if !blesses {
+            failures.extend(tried.failures);
+        }
+    }
+    if !failures.is_empty() {
+        failures.push("REGSWEEP_BLESS=1 cargo test --test docs writes what was printed into the pages.".to_owned());
+    }
+    fail_if_any(&failures);
+}
+
+#[test]
+fn what_differs_from_run_to_run_is_told_apart() {
+    for (text, expected) in [
+        ("75 blobs in 2 ms", "75 blobs in SOME TIME"),
+        ("for 1.5 s, then", "for SOME TIME, then"),
+        ("3 min", "SOME TIME"),
+        ("3 mint, 2 squares", "3 mint, 2 squares"),
+        ("55.72 KiB", "55.72 KiB"),
+        ("\"at\":\"2026-11-21T00:31:13.902963488Z\"", "\"at\":\"TIMEZ\""),
+        ("\"window_seconds\":4.5e-2,\"x\":7", "\"window_seconds\":0,\"x\":7"),
+        ("process 4711 on vm, since", "process 0 on HOST, since"),
+        ("sha256:0a1", "sha256:0a1"),
+    ] {
+        assert_eq!(settled(text), expected);
+    }
+    assert!(agrees("a\nb in 1 ms\n", "a b\nin 22 ms\n"), "lines may break elsewhere where a time is");
+    assert!(!agrees("a b\n", "a\nb\n"), "and nowhere else");
+    assert!(!agrees("5 blobs in 1 ms\n", "6 blobs in 1 ms\n"));
+    assert_eq!(run_id("20261121T003113Z-28017 x"), Some(22));
+    assert_eq!(run_id("20261121T003113Z-28017-2/trash"), Some(24));
+    assert_eq!(run_id("20261121T003113Z"), None);
+}
+
+// ------------------------------------------------------------------------------------------------ links, flags and names
+
+/// Lines outside of fenced blocks, with their numbers.
+fn prose(text: &str) -> Vec<(usize, &str)> {
+    let mut fenced = false;
+    let mut lines = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        if line.starts_with("```") {
+            fenced = !fenced;
+        } else if !fenced {
+            lines.push((number + 1, line));
+        }
+    }
+    lines
+}
+
+/// The anchor of a heading, as GitHub makes it.
+fn anchor(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    text.chars()
+        .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'))
+        .map(|c| if c == ' ' { '-' } else { c })
+        .collect()
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let mut failures = Vec::new();
+    let mut links = 0;
+    for page in pages() {
+        for (number, line) in prose(&page.text) {
+            for (at, _) in line.match_indices("](") {
+                let target = line[at + 2..].split(')').next().unwrap();
+                if target.contains("://") {
+                    continue;
+                }
+                links += 1;
+                let (file, fragment) = target.split_once('#').unwrap_or((target, ""));
+                let path = if file.is_empty() { page.path.clone() } else { page.path.parent().unwrap().join(file) };
+                let place = format!("{}:{number}: {target}", page.name);
+                if !path.exists() {
+                    failures.push(format!("{place}: there is no such file"));
+                } else if !fragment.is_empty() {
+                    let text = fs::read_to_string(&path).unwrap();
+                    let headings = prose(&text).into_iter().filter(|(_, line)| line.starts_with('#'));
+                    if !headings.map(|(_, line)| anchor(line)).any(|known| known == fragment) {
+                        failures.push(format!("{place}: there is no such heading"));
+                    }
+                }
+            }
+        }
+    }
+    assert!(links > 10, "{links} links were found: the search is broken");
+    fail_if_any(&failures);
+}
+
+/// The long flags in a text.
+fn flags(text: &str) -> BTreeSet<String> {
+    let mut flags = BTreeSet::new();
+    for (at, _) in text.match_indices("--") {
+        let before = text[..at].chars().next_back();
+        let name: String = text[at + 2..].chars().take_while(|c| c.is_ascii_lowercase() || *c == '-').collect();
+        let is_flag = name.starts_with(|c: char| c.is_ascii_lowercase());
+        if is_flag && !before.is_some_and(|c| c.is_alphanumeric() || c == '-') {
+            flags.insert(format!("--{}", name.trim_end_matches('-')));
+        }
+    }
+    flags
+}
+
+fn help(command: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_regsweep")).env_clear().args(command).arg("--help").output().unwrap();
+    assert!(output.status.success(), "{command:?} --help: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The flags of other programs that the documentation names.
+const OTHER_PROGRAMS: [&str; 8] =
+    ["--all-targets", "--check", "--depth", "--link", "--no-clobber", "--release", "--test", "--path"];
+
+#[test]
+fn flags_are_those_of_the_help() {
+    let commands: [(&str, &[&str]); 5] = [
+        ("regsweep garbage-collect", &["gc"]),
+        ("regsweep gc", &["gc"]),
+        ("regsweep trash list", &["trash", "list"]),
+        ("regsweep trash restore", &["trash", "restore"]),
+        ("regsweep trash purge", &["trash", "purge"]),
+    ];
+    let known: Vec<(&str, BTreeSet<String>)> =
+        commands.iter().map(|(name, words)| (*name, flags(&help(words)))).collect();
+    let mut all: BTreeSet<String> = flags(&help(&[]));
+    known.iter().for_each(|(_, flags)| all.extend(flags.iter().cloned()));
+    let mut failures = Vec::new();
+    let mut documented = BTreeSet::new();
+    for page in pages() {
+        for (number, line) in page.text.lines().enumerate() {
+            let place = format!("{}:{}", page.name, number + 1);
+            for flag in flags(line) {
+                if !all.contains(&flag) && !OTHER_PROGRAMS.contains(&&*flag) {
+                    failures.push(format!("{place}: {flag} is in no --help"));
+                }
+                documented.insert(flag);
+            }
+            for (name, flags_of_it) in &known {
+                for (at, _) in line.match_indices(name) {
+                    let call = line[at..].split(['|', '`', ';', '&', '#', '"']).next().unwrap();
+                    for flag in flags(call).difference(flags_of_it) {
+                        failures.push(format!("{place}: {name} has no {flag}"));
+                    }
+                }
+            }
+        }
+    }
+    for flag in all.difference(&documented) {
+        failures.push(format!("{flag} is in --help and on no page"));
+    }
+    fail_if_any(&failures);
+}
+
+/// Names of tests and files in the documentation are those of the tree.
+#[test]
+fn tests_and_files_that_are_named_are_there() {
+    let mut functions = BTreeSet::new();
+    for folder in ["src", "tests"] {
+        for entry in WalkDir::new(repository().join(folder)) {
+            let entry = entry.unwrap();
+            if entry.path().extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(entry.path()).unwrap();
+                let names = text.lines().filter_map(|line| line.trim_start().split_once("fn ")?.1.split_once('('));
+                functions.extend(names.map(|(name, _)| name.to_owned()));
+            }
+        }
+    }
+    let mut failures = Vec::new();
+    let mut named = 0;
+    for page in pages() {
+        for (number, line) in prose(&page.text) {
+            for code in line.split('`').skip(1).step_by(2) {
+                let place = format!("{}:{number}: {code}", page.name);
+                let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+                if code.chars().all(is_name) && code.matches('_').count() >= 3 {
+                    named += 1;
+                    if !functions.contains(code) {
+                        failures.push(format!("{place}: there is no such test"));
+                    }
+                }
+                let is_path =
+                    ["src/", "tests/", "docs/", "scripts/", "fixtures/"].iter().any(|it| code.starts_with(it));
+                if is_path && !code.contains(['*', ' ', '<', '{']) && !repository().join(code).exists() {
+                    failures.push(format!("{place}: there is no such file"));
+                }
+            }
+        }
+    }
+    assert!(named > 10, "{named} tests are named: the search is broken");
+    fail_if_any(&failures);
+}
+
+// ---------------------------------------------------------------------------------------------------- nothing is left out
+
+/// The variants of an enum, in kebab-case, from the source: `MissingBlob` is `missing-blob`.
+fn variants(file: &str, name: &str) -> Vec<String> {
+    let text = fs::read_to_string(repository().join(file)).unwrap();
+    let (_, body) = text.split_once(&format!("pub enum {name} {{\n")).unwrap_or_else(|| panic!("no {name} in {file}"));
+    let (body, _) = body.split_once("\n}").unwrap();
+    let mut variants = Vec::new();
+    for line in body.lines().filter(|line| line.len() > 4 && line.starts_with("    ")) {
+        let word: String = line[4..].chars().take_while(char::is_ascii_alphanumeric).collect();
+        if word.starts_with(|c: char| c.is_ascii_uppercase()) {
+            let mut kebab = String::new();
+            for character in word.chars() {
+                if character.is_ascii_uppercase() && !kebab.is_empty() {
+                    kebab.push('-');
+                }
+                kebab.push(character.to_ascii_lowercase());
+            }
+            variants.push(kebab);
+        }
+    }
+    assert!(variants.len() > 2, "{name} in {file}: {variants:?}");
+    variants
+}
+
+/// Every key of a JSON value, at any depth.
+fn keys(value: &Value, into: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(map) => map.iter().for_each(|(key, value)| {
+            into.insert(key.clone());
+            keys(value, into);
+        }),
+        Value::Array(values) => values.iter().for_each(|value| keys(value, into)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_kind_event_and_field_is_described() {
+    let mut failures = Vec::new();
+    let mut expect = |page: &Page, names: Vec<String>| {
+        for name in names {
+            if !page.text.contains(&format!("`{name}`")) {
+                failures.push(format!("{}: `{name}` is not described", page.name));
+            }
+        }
+    };
+    let (report, on_disk) = (page("docs/report.md"), page("docs/on-disk.md"));
+    expect(&report, variants("src/finding.rs", "FindingKind"));
+    expect(&report, variants("src/plan.rs", "Reason"));
+    expect(&report, variants("src/plan.rs", "ActionKind").into_iter().map(|kind| kind.replace('-', "_")).collect());
+    expect(&report, variants("src/report/mod.rs", "Outcome"));
+    expect(&report, variants("src/interlock/evidence.rs", "EvidenceKind"));
+    expect(&report, variants("src/progress.rs", "Phase").into_iter().filter(|phase| phase != "restore").collect());
+    expect(&on_disk, variants("src/sweep/journal.rs", "Event"));
+
+    let mut session = Session::new();
+    let printed =
+        session.run("regsweep gc --registry-stopped --quarantine --format json /var/lib/registry 2>/dev/null");
+    let mut fields = BTreeSet::new();
+    keys(&serde_json::from_str(&printed).expect("one JSON document"), &mut fields);
+    assert!(fields.len() > 40, "{fields:?}");
+    expect(&report, fields.into_iter().collect());
+    let printed = session.run("cat /var/lib/registry/docker/registry/v2/_regsweep/runs/*/journal.jsonl");
+    let mut fields = BTreeSet::new();
+    printed.lines().for_each(|line| keys(&serde_json::from_str(line).unwrap(), &mut fields));
+    expect(&on_disk, fields.into_iter().collect());
+    fail_if_any(&failures);
+}
+
+#[test]
+fn lines_are_at_most_120_columns_wide() {
+    let mut failures = Vec::new();
+    for page in pages() {
+        for (number, line) in prose(&page.text) {
+            // A row of a table cannot be wrapped.
+            if !line.starts_with('|') && line.chars().count() > 120 {
+                failures.push(format!("{}:{number}: {} columns", page.name, line.chars().count()));
+            }
+        }
+    }
+    fail_if_any(&failures);
+}
