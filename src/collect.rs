@@ -70,6 +70,7 @@ pub fn collect(registry: &Registry, options: Options, findings: &Findings, watch
     let brake = brakes::check(brakes::Seen {
         blobs: digests.blobs().len(),
         repositories: repositories.len(),
+        revisions: inventory.revisions(),
         has_repositories_folder: inventory.has_repositories_folder,
         unlistable: &inventory.unlistable,
     })

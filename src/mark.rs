@@ -196,7 +196,9 @@ impl<'a> Walk<'a> {
     }
 
     fn run(mut self, policy: Policy) -> RepositoryMarking {
-        if policy.delete_untagged {
+        // Where nothing can be removed, nothing is let go: a revision link that stays keeps its image.
+        let delete_untagged = policy.delete_untagged && self.repository.removable.is_some();
+        if delete_untagged {
             for revision in self.repository.revisions.iter().filter(|revision| revision.link != LinkState::Absent) {
                 if let Some(Manifest { subject: Some(subject), .. }) = self.store.manifest(revision.id) {
                     self.referrers.entry(*subject).or_default().push(revision.id);
@@ -214,7 +216,10 @@ impl<'a> Walk<'a> {
                 // What its link says cannot be understood, or what it names cannot be read: it may be needed.
                 LinkState::Damaged(_) | LinkState::Unreadable(_) => true,
                 LinkState::Target(target) => {
-                    !policy.delete_untagged || self.is_unreadable(revision.id) || self.is_unreadable(*target)
+                    !delete_untagged
+                        || revision.linked
+                        || self.is_unreadable(revision.id)
+                        || self.is_unreadable(*target)
                 }
             };
             if is_root {

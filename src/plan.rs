@@ -371,7 +371,10 @@ fn plan_repository(basis: &Basis<'_>, place: usize) -> Option<RepositoryPlan> {
             continue;
         }
         // What is live in this repository stays in the history as well; the current target always is.
-        let (TagFate::Root(_) | TagFate::Dangling(_), Ok(history)) = (fate, &tag.history) else { continue };
+        let (TagFate::Root(_) | TagFate::Dangling(_), Ok(history), false) = (fate, &tag.history, tag.history_linked)
+        else {
+            continue;
+        };
         for &former in history.iter().filter(|&&former| !marking.is_live(former)) {
             let reason = match repository.revision(former).map(|revision| &revision.link) {
                 None | Some(LinkState::Absent) => Reason::Dangling,

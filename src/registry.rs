@@ -161,6 +161,21 @@ impl Dir {
         }
     }
 
+    /// Like [`Dir::open`], and says whether the last name is a symbolic link: then nothing may be removed behind it.
+    ///
+    /// # Errors
+    /// As for [`Dir::open`].
+    pub fn open_noting_link(&self, name: impl AsRef<Path>) -> Result<Option<(Dir, bool)>, Unreadable> {
+        let name = name.as_ref();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match rustix::fs::openat(&self.handle, name, flags, Mode::empty()) {
+            Ok(handle) => Ok(Some((Dir { handle, path: self.path.join(name) }, false))),
+            // What the system says of a symbolic link; of a file as well, and then opening it says so again.
+            Err(Errno::LOOP | Errno::NOTDIR) => Ok(self.open(name)?.map(|dir| (dir, true))),
+            Err(errno) => self.absent_or_unreadable(name, errno),
+        }
+    }
+
     /// The path of this folder, relative to the `v2` folder.
     pub fn path(&self) -> &Path {
         &self.path
@@ -264,17 +279,24 @@ impl Dir {
         Ok(Some(Content { bytes, stamp: Stamp::of(&stat) }))
     }
 
-    /// `ENOENT` is absence, except behind a symbolic link that is there.
+    /// `ENOENT` is absence, except behind a symbolic link that is there, anywhere on the way.
     fn absent_or_unreadable<T>(&self, name: &Path, errno: Errno) -> Result<Option<T>, Unreadable> {
         if errno != Errno::NOENT {
             return Err(self.unreadable(name, errno));
         }
-        match self.look(name)? {
-            Some(Looked { kind: Kind::SymbolicLink, .. }) => {
-                Err(Unreadable { path: self.path.join(name), cause: Cause::DanglingLink })
+        let mut way = PathBuf::new();
+        for component in name.components() {
+            way.push(component);
+            match self.look(&way)? {
+                None => return Ok(None),
+                Some(Looked { kind: Kind::SymbolicLink, .. }) if self.stamp_of(&way)?.is_none() => {
+                    return Err(Unreadable { path: self.path.join(way), cause: Cause::DanglingLink });
+                }
+                Some(_) => {}
             }
-            _ => Ok(None),
         }
+        // It has come into being since.
+        Ok(None)
     }
 
     fn unreadable(&self, name: &Path, errno: Errno) -> Unreadable {
@@ -330,6 +352,8 @@ fn kind_of(file_type: FileType) -> Kind {
 #[derive(Debug)]
 pub struct Registry {
     root: PathBuf,
+    /// The same folder by the path that was given, symbolic links and all.
+    given: PathBuf,
     v2: Dir,
     identity: Stamp,
 }
@@ -393,7 +417,8 @@ impl Registry {
             if both || candidate.ends_with("docker/registry/v2") {
                 let root = candidate.canonicalize().map_err(failed)?;
                 let identity = dir.stamp().map_err(|unreadable| failed(io::Error::other(unreadable.to_string())))?;
-                return Ok(Registry { root, v2: dir, identity });
+                let given = std::path::absolute(path).map_err(failed)?.join(below);
+                return Ok(Registry { root, given, v2: dir, identity });
             }
         }
         Err(OpenError::NoRegistry { path: path.to_owned() })
@@ -414,9 +439,16 @@ impl Registry {
         self.identity.device()
     }
 
-    /// The storage root that holds `docker/registry/v2`, where the tree has that form.
-    pub fn storage_root(&self) -> Option<&Path> {
-        self.root.ends_with("docker/registry/v2").then(|| self.root.ancestors().nth(3)).flatten()
+    /// Whether something lies at this path relative to the folder `above` levels above `v2`: 1 is `docker/registry`, 3
+    /// the storage root. What cannot be looked at counts as there.
+    ///
+    /// Where symbolic links are on the way there are two such folders, above the path as it was given and above what it
+    /// leads to; both are looked at.
+    pub fn has_above(&self, above: usize, path: &str) -> bool {
+        [&self.root, &self.given].into_iter().any(|v2| {
+            let folder = v2.ancestors().nth(above);
+            folder.is_some_and(|folder| !matches!(folder.join(path).try_exists(), Ok(false)))
+        })
     }
 }
 
@@ -447,6 +479,9 @@ mod tests {
         assert!(matches!(dir.read("folder", 10).unwrap_err().cause, Cause::NotAFile));
         assert!(matches!(dir.read("dangling", 10).unwrap_err().cause, Cause::DanglingLink));
         assert!(matches!(dir.open("dangling").unwrap_err().cause, Cause::DanglingLink));
+        assert!(matches!(dir.read("dangling/current/link", 10).unwrap_err().cause, Cause::DanglingLink));
+        assert!(matches!(dir.open("dangling/index").unwrap_err().cause, Cause::DanglingLink));
+        assert!(dir.read("folder/absent/link", 10).unwrap().is_none());
         assert!(matches!(dir.read("loop", 10).unwrap_err().cause, Cause::Io(_)));
         assert!(matches!(dir.open("file").unwrap_err().cause, Cause::Io(_)));
         assert_eq!(dir.look("dangling").unwrap().unwrap().kind, Kind::SymbolicLink);
@@ -460,10 +495,35 @@ mod tests {
         for path in ["", "docker", "docker/registry", "docker/registry/v2"] {
             let registry = Registry::open(&temp.path().join(path)).unwrap();
             assert_eq!(registry.root(), v2.canonicalize().unwrap(), "{path}");
-            assert_eq!(registry.storage_root().unwrap(), temp.path().canonicalize().unwrap());
+            assert!(!registry.has_above(3, "scheduler-state.json"));
         }
         for path in ["docker/registry/v2/repositories", "absent"] {
             assert!(Registry::open(&temp.path().join(path)).is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_lies_above_is_seen_through_symbolic_links_and_past_them() {
+        let temp = tempfile::tempdir().unwrap();
+        let v2 = temp.path().join("storage/docker/registry/v2");
+        std::fs::create_dir_all(v2.join("repositories")).unwrap();
+        std::fs::create_dir_all(v2.join("blobs")).unwrap();
+        std::fs::create_dir_all(temp.path().join("other/docker/registry")).unwrap();
+        std::os::unix::fs::symlink(&v2, temp.path().join("other/docker/registry/v2")).unwrap();
+        for path in ["storage", "storage/docker/registry/v2", "other"] {
+            let registry = Registry::open(&temp.path().join(path)).unwrap();
+            assert!(!registry.has_above(1, "lockfiles/database-in-use"), "{path}");
+        }
+        for (mark, seen_from) in [("storage", &["storage", "other"][..]), ("other", &["other"])] {
+            let lockfiles = temp.path().join(mark).join("docker/registry/lockfiles");
+            std::fs::create_dir(&lockfiles).unwrap();
+            std::fs::write(lockfiles.join("database-in-use"), "").unwrap();
+            for path in ["storage", "other"] {
+                let registry = Registry::open(&temp.path().join(path)).unwrap();
+                let seen = registry.has_above(1, "lockfiles/database-in-use");
+                assert_eq!(seen, seen_from.contains(&path), "{mark} from {path}");
+            }
+            std::fs::remove_dir_all(lockfiles).unwrap();
         }
     }
 

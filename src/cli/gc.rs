@@ -20,8 +20,11 @@ use regsweep::sweep::{self, LockError, Run, Runs, State, SweepError, Swept};
 
 use super::output::{self, say};
 use super::progress::{Look, Shown};
-use super::target::{self, Evidence, Opened, Target};
+use super::target::{self, Age, Evidence, Opened, Target};
 use super::{Exit, Failure};
+
+/// The registry's own default, of its upload purger.
+const UPLOADS_OLDER_THAN: &str = "168h";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -60,8 +63,8 @@ pub(crate) struct Args {
     quarantine: bool,
 
     /// Let uploads go that began longer ago than this
-    #[arg(long, value_name = "D", default_value = "168h", value_parser = target::parse_duration)]
-    uploads_older_than: i64,
+    #[arg(long, value_name = "D", default_value = UPLOADS_OLDER_THAN)]
+    uploads_older_than: Age,
 
     /// Remove the empty folders of repositories of which nothing is left
     #[arg(long)]
@@ -106,6 +109,9 @@ enum Format {
     Json,
 }
 
+/// The path of a finding about the whole registry, relative to the `v2` folder like all others.
+const WHOLE: &str = ".";
+
 /// A run that has ended, one way or the other.
 struct Ended {
     collection: Option<Collection>,
@@ -117,8 +123,8 @@ struct Ended {
 
 impl Ended {
     /// Refused for a reason that the evidence does not tell, so that it is noted for the report as well.
-    fn refused_for(text: String, registry: &Registry, findings: &Findings) -> Ended {
-        findings.add(Severity::Error, FindingKind::Refused, None, registry.root(), text.clone());
+    fn refused_for(text: String, findings: &Findings) -> Ended {
+        findings.add(Severity::Error, FindingKind::Refused, None, Path::new(WHOLE), text.clone());
         Ended::refused(text)
     }
 
@@ -152,7 +158,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
 fn options(args: &Args, now: Timestamp) -> collect::Options {
     collect::Options {
         policy: Policy { delete_untagged: args.delete_untagged },
-        uploads_older_than: args.uploads_older_than,
+        uploads_older_than: args.uploads_older_than.seconds,
         remove_empty_repositories: args.remove_empty_repositories,
         now: now.as_second(),
     }
@@ -171,7 +177,7 @@ fn dry_run(
     Ok(match &collection.brake {
         None => Ended { collection: Some(collection), swept: None, outcome: Outcome::Complete, complaint: None },
         Some(brake) => {
-            findings.add(Severity::Error, FindingKind::Refused, None, registry.root(), brake.to_string());
+            findings.add(Severity::Error, FindingKind::Refused, None, Path::new(WHOLE), brake.to_string());
             let complaint = Some((Exit::Refused, format!("a sweep would be refused: {brake}")));
             Ended { collection: Some(collection), swept: None, outcome: Outcome::Refused, complaint }
         }
@@ -213,7 +219,7 @@ fn real_run(
 ) -> Result<Ended, Failure> {
     let lock = match sweep::acquire(registry, now) {
         Ok(lock) => lock,
-        Err(held @ LockError::Held(_)) => return Ok(Ended::refused_for(held.to_string(), registry, findings)),
+        Err(held @ LockError::Held(_)) => return Ok(Ended::refused_for(held.to_string(), findings)),
         Err(LockError::Io(error)) if sweep::is_forbidden(&error) => {
             let hint = "run as the user that the registry's files belong to, on a volume that is mounted writable";
             let message = format!("cannot write to {}: {error}; {hint}", shown_path(registry.root()));
@@ -224,18 +230,18 @@ fn real_run(
     let runs = Runs::of(registry).context("cannot open the registry's folder")?;
     let unfinished = recover(&runs, findings, watch)?;
     if args.quarantine
-        && let Some(folder) = regsweep::sweep::on_another_device(registry)?
+        && let Some(folder) = sweep::on_another_mount(registry)?
     {
         let message = format!(
-            "--quarantine is impossible: {folder} lies on another device than {}, so nothing in it can be moved into \
-             the trash. Without --quarantine it is deleted directly",
+            "--quarantine is impossible: {folder} is another mount than {}, so nothing in it can be moved into the \
+             trash. Without --quarantine it is deleted directly",
             shown_path(registry.root())
         );
-        return Ok(Ended::refused_for(message, registry, findings));
+        return Ok(Ended::refused_for(message, findings));
     }
     let collection = collect(registry, options(args, now), findings, watch);
     if let Some(brake) = &collection.brake {
-        findings.add(Severity::Error, FindingKind::Refused, None, registry.root(), brake.to_string());
+        findings.add(Severity::Error, FindingKind::Refused, None, Path::new(WHOLE), brake.to_string());
         let complaint = Some((Exit::Refused, brake.to_string()));
         return Ok(Ended { collection: Some(collection), swept: None, outcome: Outcome::Refused, complaint });
     }
@@ -259,7 +265,7 @@ fn real_run(
                     }
                 };
                 let text = format!("{:#}", anyhow::Error::from(error));
-                findings.add(Severity::Error, kind, None, registry.root(), text.clone());
+                findings.add(Severity::Error, kind, None, Path::new(WHOLE), text.clone());
                 ended.outcome = outcome;
                 ended.complaint = Some((exit, text));
             }
@@ -285,7 +291,7 @@ fn recover(runs: &Runs, findings: &Findings, watch: &dyn Watch) -> Result<Vec<Ru
         match run.state() {
             State::Finished | State::Kept => {}
             State::HalfPurged => {
-                note("was cut off while it deleted its trash; the rest is deleted now".to_owned());
+                note(format!("run {} was cut off while it deleted its trash; the rest is deleted now", run.id));
                 half_purged.push(run);
             }
             State::CutOff => {
@@ -305,8 +311,11 @@ fn recover(runs: &Runs, findings: &Findings, watch: &dyn Watch) -> Result<Vec<Ru
                     .with_context(|| format!("cannot write the journal of run {}", run.id))?;
                 let things = counted(back.items, "thing was", "things were");
                 let message = match back.anew {
-                    0 => format!("was cut off; {things} put back"),
-                    anew => format!("was cut off; {things} put back, {anew} more had been written anew meanwhile"),
+                    0 => format!("run {} was cut off; {things} put back", run.id),
+                    anew => format!(
+                        "run {} was cut off; {things} put back, {anew} more had been written anew meanwhile",
+                        run.id
+                    ),
                 };
                 note(message);
             }
@@ -370,7 +379,10 @@ fn finish(
     print.context("cannot write to standard output")?;
 
     if args.output.quiet {
-        for finding in report.findings.iter().filter(|finding| finding.severity == Severity::Error) {
+        // Why it was refused or stopped is said below.
+        let is_told = |kind| matches!(kind, FindingKind::Refused | FindingKind::Stopped);
+        let errors = report.findings.iter().filter(|finding| finding.severity == Severity::Error);
+        for finding in errors.filter(|finding| !is_told(finding.kind)) {
             output::error(&format!("{}: {}", finding.path, finding.message));
         }
     }
@@ -441,10 +453,16 @@ fn advice(args: &Args, report: &Report<'_>, has_ended_early: bool) -> Vec<String
             flags.push_str(flag);
         }
     }
+    if args.uploads_older_than.text != UPLOADS_OLDER_THAN {
+        flags.push_str(&format!(" --uploads-older-than '{}'", args.uploads_older_than.text));
+    }
+    if let Some(jobs) = args.jobs {
+        flags.push_str(&format!(" --jobs {jobs}"));
+    }
+    let evidence = args.evidence.as_given();
     let collects = !report.plan.is_empty();
     if args.dry_run && !has_ended_early && collects {
         if report.read_only.proven {
-            let evidence = args.evidence.as_given();
             advice.push(format!("to collect: regsweep gc{flags}{evidence} {registry}"));
         } else if report.read_only.objections.is_empty() {
             advice.push(format!(
@@ -471,13 +489,14 @@ fn advice(args: &Args, report: &Report<'_>, has_ended_early: bool) -> Vec<String
         && let Some(run) = &report.run
     {
         advice.push(format!(
-            "what went is kept in run {run}: `regsweep trash restore {registry} {run}` brings it back, `regsweep trash \
-             purge {registry}` frees the space"
+            "what went is kept in run {run}: `regsweep trash restore{evidence} {registry} {run}` brings it back, \
+             `regsweep trash purge {registry}` frees the space"
         ));
     }
     if !report.read_only.proven || !report.read_only.objections.is_empty() {
-        let said = "nothing shows that the registry is read-only";
-        advice.extend(report.read_only.advice.iter().filter(|line| !line.starts_with(said)).cloned());
+        // The way to collect has said so already.
+        let is_said = |line: &str| args.dry_run && line.starts_with("nothing shows that the registry is read-only");
+        advice.extend(report.read_only.advice.iter().filter(|line| !is_said(line)).cloned());
     }
     advice
 }

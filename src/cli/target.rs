@@ -89,17 +89,13 @@ impl Evidence {
             None => None,
         };
         let credentials = Credentials::from_environment().context("REGSWEEP_REGISTRY_AUTH").map_err(Failure::usage)?;
-        let storage_root = opened.registry.storage_root();
-        // What cannot be looked at counts as there: both only ever speak against a run.
-        let is_there =
-            |below: &str| storage_root.is_some_and(|root| !matches!(root.join(below).try_exists(), Ok(false)));
         let sources = Sources {
             config: opened.config.as_ref().map(|(path, config)| (&**path, config)),
             registry_url: url.as_ref(),
             stopped: self.registry_stopped,
             credentials: credentials.as_ref(),
-            pull_through_state: is_there("scheduler-state.json"),
-            database_in_use: is_there("docker/registry/lockfiles/database-in-use"),
+            pull_through_state: opened.registry.has_above(3, "scheduler-state.json"),
+            database_in_use: opened.registry.has_above(1, "lockfiles/database-in-use"),
         };
         Ok(gather(&sources, &|url, credentials| probe(url, credentials, PROBE_TIMEOUT)))
     }
@@ -134,12 +130,27 @@ pub(crate) fn pool(jobs: Option<usize>) -> Result<rayon::ThreadPool, Failure> {
         .map_err(Failure::from)
 }
 
-/// Parses `168h`, `7d`, `90m`, `1h30m` into seconds.
-pub(crate) fn parse_duration(text: &str) -> Result<i64, String> {
-    let wrong = || format!("'{text}' is no duration: write 168h, 7d, 90m or 1h30m");
-    let span: jiff::Span = text.parse().map_err(|_| wrong())?;
-    let duration = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;
-    if duration.is_negative() { Err(wrong()) } else { Ok(duration.as_secs()) }
+/// An age, as somebody wrote it: `168h`, `7d`, `90m`, `1h30m`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Age {
+    /// In seconds.
+    pub(crate) seconds: i64,
+    /// As it was written.
+    pub(crate) text: String,
+}
+
+impl std::str::FromStr for Age {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Age, String> {
+        let wrong = || format!("'{text}' is no duration: write 168h, 7d, 90m or 1h30m");
+        let span: jiff::Span = text.parse().map_err(|_| wrong())?;
+        let duration = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;
+        if duration.is_negative() {
+            return Err(wrong());
+        }
+        Ok(Age { seconds: duration.as_secs(), text: text.to_owned() })
+    }
 }
 
 /// Parses a number of threads.
@@ -167,7 +178,7 @@ mod tests {
             ("-1h", None),
             ("soon", None),
         ] {
-            assert_eq!(parse_duration(text).ok(), seconds, "{text:?}");
+            assert_eq!(text.parse::<Age>().ok().map(|age| age.seconds), seconds, "{text:?}");
         }
     }
 

@@ -13,13 +13,13 @@ use serde::Serialize;
 
 use super::output::{self, say};
 use super::progress::{Look, Shown};
-use super::target::{self, Evidence, Target};
+use super::target::{self, Age, Evidence, Target};
 use super::{Exit, Failure};
 
 /// List, restore or purge what `gc --quarantine` has put aside
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    /// List the runs whose trash is kept
+    /// List the runs that still have something in their trash
     List {
         #[command(flatten)]
         target: Target,
@@ -48,8 +48,8 @@ pub(crate) enum Command {
         #[arg(value_name = "RUN")]
         runs: Vec<String>,
         /// Only runs that began longer ago than this
-        #[arg(long, value_name = "D", value_parser = target::parse_duration)]
-        older_than: Option<i64>,
+        #[arg(long, value_name = "D")]
+        older_than: Option<Age>,
     },
 }
 
@@ -70,15 +70,18 @@ pub(crate) fn run(command: &Command) -> Result<Exit, Failure> {
         }
         Command::Purge { target, runs, older_than } => {
             let (target, runs) = sort_out(target, runs);
-            purge(&target, &runs, *older_than)
+            purge(&target, &runs, older_than.as_ref())
         }
     })
 }
 
-/// A run whose trash is kept, as it is listed.
+/// A run that has something in its trash, as it is listed.
 #[derive(Debug, Serialize)]
 struct Listed {
     run: String,
+    /// `kept`: it can be restored or purged. `cut-off`: the next `gc` puts it back. `half-purged`: the next `gc` deletes
+    /// the rest.
+    state: &'static str,
     began_at: Option<String>,
     /// How many things it moved.
     items: u64,
@@ -97,10 +100,15 @@ fn list(target: &Target, format: Format) -> Result<Exit, Failure> {
     let all = Runs::of(&opened.registry).and_then(|runs| runs.list()).context("cannot list the runs")?;
     let listed: Vec<Listed> = all
         .iter()
-        .filter(|run| run.state() == State::Kept)
-        .map(|run| {
+        .filter_map(|run| {
             let (items, bytes) = run.progress.swept.unwrap_or_default();
-            Listed { run: run.id.to_string(), began_at: run.progress.began.clone(), items, bytes }
+            let state = match run.state() {
+                State::Kept => "kept",
+                State::CutOff => "cut-off",
+                State::HalfPurged => "half-purged",
+                State::Finished => return None,
+            };
+            Some(Listed { run: run.id.to_string(), state, began_at: run.progress.began.clone(), items, bytes })
         })
         .collect();
     output::print(|out| match format {
@@ -111,8 +119,12 @@ fn list(target: &Target, format: Format) -> Result<Exit, Failure> {
         Format::Human if listed.is_empty() => writeln!(out, "the trash is empty"),
         Format::Human => {
             for run in &listed {
-                let things = counted(run.items, "thing", "things");
-                writeln!(out, "{:<28} {things:>16} {:>12}", run.run, bytes(run.bytes))?;
+                let about = match run.state {
+                    "kept" => format!("{:>15} {:>12}", counted(run.items, "thing", "things"), bytes(run.bytes)),
+                    "cut-off" => "the next gc puts it back".to_owned(),
+                    _ => "the next gc deletes the rest".to_owned(),
+                };
+                writeln!(out, "{:<28} {:<11} {about}", run.run, run.state)?;
             }
             Ok(())
         }
@@ -123,10 +135,16 @@ fn list(target: &Target, format: Format) -> Result<Exit, Failure> {
 
 fn find(runs: &Runs, name: &str) -> Result<Run, Failure> {
     let known = RunId::parse(name).map(|id| runs.find(&id)).transpose().context("cannot list the runs")?.flatten();
-    known.filter(|run| run.state() == State::Kept).ok_or_else(|| {
-        let name = regsweep::layout::shown(name.as_bytes());
-        Failure::usage(anyhow!("no run '{name}' has anything in its trash; `regsweep trash list` names those that do"))
-    })
+    let name = regsweep::layout::shown(name.as_bytes());
+    let why = match known.as_ref().map(Run::state) {
+        Some(State::Kept) => String::new(),
+        Some(State::CutOff) => format!("run '{name}' was cut off: the next `regsweep gc` puts back what it had moved"),
+        Some(State::HalfPurged) => format!("the trash of run '{name}' is being deleted: it cannot be restored"),
+        Some(State::Finished) | None => {
+            format!("no run '{name}' has anything in its trash; `regsweep trash list` names those that do")
+        }
+    };
+    known.filter(|run| run.state() == State::Kept).ok_or_else(|| Failure::usage(anyhow!(why)))
 }
 
 /// REGISTRY and runs in the order that they were meant: `restore RUN REGISTRY` reads as well as `restore REGISTRY RUN`.
@@ -184,7 +202,7 @@ fn restore(target: &Target, name: &str, evidence: &Evidence) -> Result<Exit, Fai
     Ok(if back.failed.is_empty() { Exit::Done } else { Exit::Failed })
 }
 
-fn purge(target: &Target, names: &[String], older_than: Option<i64>) -> Result<Exit, Failure> {
+fn purge(target: &Target, names: &[String], older_than: Option<&Age>) -> Result<Exit, Failure> {
     let opened = target.open(None)?;
     let runs = Runs::of(&opened.registry).context("cannot open the registry's folder")?;
     let _lock = lock(&opened.registry)?;
@@ -199,7 +217,7 @@ fn purge(target: &Target, names: &[String], older_than: Option<i64>) -> Result<E
         let Some(age) = older_than else { return true };
         // A run that does not say when it began is kept: nobody knows how old it is.
         let began = run.progress.began.as_deref().and_then(|at| at.parse::<Timestamp>().ok());
-        began.is_some_and(|began| now - began.as_second() >= age)
+        began.is_some_and(|began| now - began.as_second() >= age.seconds)
     };
     let findings = Findings::default();
     let shown = Shown::new(Look::suitable(false));

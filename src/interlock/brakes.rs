@@ -10,6 +10,8 @@ pub struct Seen<'a> {
     pub blobs: usize,
     /// How many repositories there are.
     pub repositories: usize,
+    /// How many revision links there are.
+    pub revisions: u64,
     /// Whether there is a `repositories` folder at all.
     pub has_repositories_folder: bool,
     /// Folders of links that could not be listed.
@@ -37,10 +39,19 @@ pub enum Brake {
         /// How many blobs.
         blobs: usize,
     },
+    /// There are revisions, and not one blob: the volume of the blobs is not mounted. The links would look dead.
+    #[error(
+        "the 'blobs' folder is missing or empty, beside {revisions} revisions that need blobs. Is the whole volume \
+         mounted?"
+    )]
+    NoBlobs {
+        /// How many revisions.
+        revisions: u64,
+    },
     /// Link folders that cannot be listed.
     #[error(
-        "{count} folders cannot be listed, the first is {first}: nobody knows which images are in them, so no blob is \
-         safe to remove. Make them readable for this user, or mend the volume, and run again"
+        "folders that cannot be listed: {count}, the first is {first}. Nobody knows which images are in them, so no \
+         blob is safe to remove. Make them readable for this user, or mend the volume, and run again"
     )]
     Unlistable {
         /// How many folders.
@@ -60,6 +71,7 @@ pub fn check(seen: Seen<'_>) -> Result<(), Brake> {
         return Err(Brake::Unlistable { count: seen.unlistable.len(), first });
     }
     match (seen.blobs, seen.repositories) {
+        (0, _) if seen.revisions > 0 => Err(Brake::NoBlobs { revisions: seen.revisions }),
         (0, _) => Ok(()),
         (blobs, _) if !seen.has_repositories_folder => Err(Brake::NoRepositoriesFolder { blobs }),
         (blobs, 0) => Err(Brake::NoRepositories { blobs }),
@@ -76,17 +88,19 @@ mod tests {
     fn what_stops_a_run() {
         let none: &[Unreadable] = &[];
         let some = &[Unreadable { path: "repositories/a/_layers".into(), cause: Cause::DanglingLink }][..];
-        for (blobs, repositories, has_repositories_folder, unlistable, fine) in [
-            (5, 2, true, none, true),
-            (0, 0, true, none, true),
-            (0, 0, false, none, true),
-            (0, 2, true, none, true),
-            (5, 0, true, none, false),
-            (5, 0, false, none, false),
-            (5, 2, true, some, false),
-            (0, 0, true, some, false),
+        for (blobs, repositories, revisions, has_repositories_folder, unlistable, fine) in [
+            (5, 2, 3, true, none, true),
+            (5, 2, 0, true, none, true),
+            (0, 0, 0, true, none, true),
+            (0, 0, 0, false, none, true),
+            (0, 2, 0, true, none, true),
+            (0, 2, 1, true, none, false),
+            (5, 0, 0, true, none, false),
+            (5, 0, 0, false, none, false),
+            (5, 2, 3, true, some, false),
+            (0, 0, 0, true, some, false),
         ] {
-            let seen = Seen { blobs, repositories, has_repositories_folder, unlistable };
+            let seen = Seen { blobs, repositories, revisions, has_repositories_folder, unlistable };
             assert_eq!(check(seen).is_ok(), fine, "{seen:?}");
         }
     }

@@ -68,6 +68,8 @@ pub struct Tag {
     pub stamp: Option<Stamp>,
     /// Every digest that it ever pointed at, sorted; `Err` if that could not be listed.
     pub history: Result<Vec<DigestId>, Box<str>>,
+    /// Whether a symbolic link leads to its history: then nothing of that is removed.
+    pub history_linked: bool,
 }
 
 /// An upload in progress.
@@ -226,20 +228,25 @@ fn explore_folder(
         return Ok(());
     }
     if candidate.linked {
-        let message = "a symbolic link: what is behind it is marked, and nothing is removed through it";
-        findings.add(Severity::Info, FindingKind::SymbolicLink, None, &candidate.path, message);
+        symbolic_link(findings, &candidate.path);
     }
     let mut above = candidate.above.clone();
     above.push(stamp.identity());
     let is_top = candidate.above.is_empty();
-    let (mut is_repository, mut has_unknown_entries) = (false, false);
+    let (mut is_repository, mut has_linked_part, mut has_unknown_entries) = (false, false, false);
     dir.for_each(|name, kind| {
         let path = candidate.path.join(component(name));
         let is_part = [MANIFESTS, LAYERS, UPLOADS].iter().any(|part| part.as_bytes() == name);
         let is_hidden = name.starts_with(b".") || name == b"lost+found" || name.starts_with(b"_");
         match kind {
             // The name of a repository cannot be empty.
-            _ if is_part && !is_top => is_repository = true,
+            kind if is_part && !is_top => {
+                is_repository = true;
+                if kind == Kind::SymbolicLink {
+                    has_linked_part = true;
+                    symbolic_link(findings, &path);
+                }
+            }
             Kind::Directory if !is_hidden => {
                 explored.below.push(Candidate { path, linked: candidate.linked, above: above.clone() });
             }
@@ -255,7 +262,7 @@ fn explore_folder(
     if is_repository {
         explored.repository = Some(Folder {
             path: candidate.path.clone(),
-            linked: candidate.linked,
+            linked: candidate.linked || has_linked_part,
             has_unknown_entries,
             stamp: Some(stamp),
         });
@@ -263,6 +270,11 @@ fn explore_folder(
         explored.watched = Some(Watched { path: candidate.path.clone(), stamp });
     }
     Ok(())
+}
+
+fn symbolic_link(findings: &Findings, path: &Path) {
+    let message = "a symbolic link: what is behind it is marked and kept, and nothing is removed through it";
+    findings.add(Severity::Info, FindingKind::SymbolicLink, None, path, message);
 }
 
 /// Reads one repository. What could not be listed comes back beside it.
@@ -330,10 +342,17 @@ impl Reader<'_> {
     fn manifests(&mut self) -> Result<(), Unreadable> {
         let Some(dir) = self.open(&self.repository.path.join(MANIFESTS))? else { return Ok(()) };
         let (mut revisions, mut tags) = (false, false);
-        dir.for_each(|name, _| match name {
-            name if name == REVISIONS.as_bytes() => revisions = true,
-            name if name == TAGS.as_bytes() => tags = true,
-            name => self.unknown(&dir.path().join(component(name))),
+        dir.for_each(|name, kind| {
+            let path = dir.path().join(component(name));
+            match name {
+                name if name == REVISIONS.as_bytes() => revisions = true,
+                name if name == TAGS.as_bytes() => tags = true,
+                _ => return self.unknown(&path),
+            }
+            if kind == Kind::SymbolicLink {
+                symbolic_link(self.findings, &path);
+                self.repository.removable = None;
+            }
         })?;
         // One unlistable part does not keep the other from being read: the findings should name all that is wrong.
         if revisions && let Err(unreadable) = self.revisions() {
@@ -373,24 +392,30 @@ impl Reader<'_> {
             let name = shown(&raw);
             let folder = component(&raw);
             let (current, stamp) = read_link(&dir, &folder.join(CURRENT).join(LINK), self.digests);
-            let history = self.history(&dir, folder).map_err(|unreadable| unreadable.to_string().into());
+            let (history, history_linked) = match self.history(&dir, folder) {
+                Ok((history, linked)) => (Ok(history), linked),
+                Err(unreadable) => (Err(unreadable.to_string().into()), false),
+            };
             let removable = if linked { None } else { TagName::parse(&name).ok() };
             if removable.is_none() {
                 let message = "not a tag that a registry serves by itself; what it points at is kept, and so is it";
                 self.note(Severity::Info, FindingKind::UnknownEntry, &dir.path().join(folder), message);
             }
-            self.repository.tags.push(Tag { name: name.into(), removable, current, stamp, history });
+            self.repository.tags.push(Tag { name: name.into(), removable, current, stamp, history, history_linked });
         }
         Ok(())
     }
 
-    /// The digests that a tag ever pointed at.
-    fn history(&mut self, tags: &Dir, tag: &Path) -> Result<Vec<DigestId>, Unreadable> {
+    /// The digests that a tag ever pointed at, and whether a symbolic link leads there.
+    fn history(&mut self, tags: &Dir, tag: &Path) -> Result<(Vec<DigestId>, bool), Unreadable> {
         let mut history = Vec::new();
-        let Some(index) = tags.open(tag.join(INDEX))? else { return Ok(history) };
+        let Some((index, mut linked)) = tags.open_noting_link(tag.join(INDEX))? else { return Ok((history, false)) };
         let mut algorithms = Vec::new();
         index.for_each(|name, kind| match Algorithm::from_name(name) {
-            Some(algorithm) if matches!(kind, Kind::Directory | Kind::SymbolicLink) => algorithms.push(algorithm),
+            Some(algorithm) if matches!(kind, Kind::Directory | Kind::SymbolicLink) => {
+                linked |= kind == Kind::SymbolicLink;
+                algorithms.push(algorithm);
+            }
             _ => self.unknown(&index.path().join(component(name))),
         })?;
         for algorithm in algorithms {
@@ -403,7 +428,7 @@ impl Reader<'_> {
             })?;
         }
         history.sort_unstable();
-        Ok(history)
+        Ok((history, linked))
     }
 
     fn uploads(&mut self) -> Result<(), Unreadable> {

@@ -32,6 +32,7 @@ pub enum TagFate {
 
 /// Judges one tag.
 pub fn judge(repository: &Repository, tag: &Tag) -> TagFate {
+    let is_removable = repository.removable.is_some() && tag.removable.is_some();
     let history = |why: Box<str>| match &tag.history {
         Ok(history) if !history.is_empty() => TagFate::History(history.clone(), why),
         _ => TagFate::Unknown(why),
@@ -44,7 +45,7 @@ pub fn judge(repository: &Repository, tag: &Tag) -> TagFate {
                 return TagFate::Root(*target);
             }
             match &tag.history {
-                Ok(history) if history.binary_search(target).is_err() => TagFate::Deleted(*target),
+                Ok(history) if history.binary_search(target).is_err() && is_removable => TagFate::Deleted(*target),
                 // An index that cannot be listed may well hold the entry.
                 _ => TagFate::Dangling(*target),
             }
@@ -64,6 +65,7 @@ mod tests {
     use super::*;
     use crate::digest::{Algorithm, Digest};
     use crate::inventory::{BlobTable, Digests, Revision};
+    use crate::layout::{RepositoryName, TagName};
 
     fn repository(revisions: &[(DigestId, LinkState)]) -> Repository {
         let mut revisions: Vec<Revision> = revisions
@@ -73,7 +75,7 @@ mod tests {
         revisions.sort_by_key(|revision| revision.id);
         Repository {
             name: "app".into(),
-            removable: None,
+            removable: RepositoryName::parse("app").ok(),
             path: PathBuf::new(),
             revisions,
             tags: Vec::new(),
@@ -86,7 +88,8 @@ mod tests {
     }
 
     fn tag(current: LinkState, history: Result<Vec<DigestId>, Box<str>>) -> Tag {
-        Tag { name: "v1".into(), removable: None, current, stamp: None, history }
+        let removable = TagName::parse("v1").ok();
+        Tag { name: "v1".into(), removable, current, stamp: None, history, history_linked: false }
     }
 
     #[test]
@@ -132,5 +135,8 @@ mod tests {
         ] {
             assert_eq!(judge(repository, &tag), fate, "{name}");
         }
+        // What cannot be removed is not let go.
+        let behind_a_link = Tag { removable: None, ..tag(LinkState::Target(d), Ok(vec![e])) };
+        assert_eq!(judge(&bare, &behind_a_link), TagFate::Dangling(d));
     }
 }

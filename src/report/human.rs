@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use indicatif::{HumanBytes, HumanCount};
 
 use super::{Outcome, Report, RepositoryReport};
-use crate::finding::{Finding, Severity};
+use crate::finding::{Finding, FindingKind, Severity};
 use crate::plan::{Action, ActionKind, Reason, Totals};
 
 /// How many repositories and findings a summary names.
@@ -13,7 +13,7 @@ const TOP: usize = 10;
 /// The width that text is wrapped to.
 const WIDTH: usize = 80;
 /// Where the text begins that stands beside a heading.
-const INDENT: usize = 12;
+const INDENT: usize = 15;
 
 /// How a person wants it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -122,10 +122,10 @@ impl Page<'_> {
         }
         top.sort_by(|a, b| b.exclusive_garbage_bytes.cmp(&a.exclusive_garbage_bytes).then_with(|| a.name.cmp(&b.name)));
         let text = match top.len() {
-            count if count > TOP => format!("the {TOP} of {count} repositories that free most by themselves"),
-            _ => "what each repository frees by itself".to_owned(),
+            count if count > TOP => format!("what each frees by itself, the first {TOP} of {count}"),
+            _ => "what each frees by itself".to_owned(),
         };
-        self.section("Where", &text)?;
+        self.section("By repository", &text)?;
         let exclusive: u64 = top.iter().map(|repository| repository.exclusive_garbage_bytes).sum();
         for repository in top.iter().take(TOP) {
             let size = bytes(repository.exclusive_garbage_bytes);
@@ -144,6 +144,9 @@ impl Page<'_> {
     }
 
     fn findings(&mut self, findings: &[Finding]) -> io::Result<()> {
+        // Why a run was refused or stopped stands on standard error.
+        let is_told = |kind| matches!(kind, FindingKind::Refused | FindingKind::Stopped);
+        let findings: Vec<&Finding> = findings.iter().filter(|finding| !is_told(finding.kind)).collect();
         let of = |severity| findings.iter().filter(|finding| finding.severity == severity).count() as u64;
         let counts: Vec<String> = [
             (of(Severity::Error), "error", "errors"),
@@ -261,7 +264,7 @@ fn rows(totals: &Totals, report: &Report<'_>) -> Vec<Row> {
         ("blobs", totals.blobs.count, Some(totals.blobs.bytes), "no manifest needs them"),
         ("revisions", totals.revisions.count, None, revisions),
         ("tags", totals.tags.count, None, "images taken out by hand"),
-        ("tag history", totals.tag_history.count, None, "names revisions that are gone"),
+        ("tag history", totals.tag_history.count, None, "names revisions that are gone or go"),
         ("layer links", totals.layer_links.count, None, "no manifest of theirs needs them"),
         ("uploads", totals.uploads.count, Some(totals.uploads.bytes), "never finished"),
         ("repositories", totals.repositories.count, None, "nothing left in them"),

@@ -221,12 +221,27 @@ impl Folder {
         file.set_len(0)
     }
 
-    /// The device that this folder lies on.
+    /// Whether anything in this folder can be moved to that one by a rename. Nothing is moved to find out: the kernel
+    /// compares the mounts before it looks for the entry, and this asks for one that cannot be there.
     ///
     /// # Errors
     /// Whatever the system says.
-    pub fn device(&self) -> io::Result<u64> {
-        Ok(rustix::fs::fstat(&self.handle)?.st_dev)
+    pub fn can_move_to(&self, to: &Folder) -> io::Result<bool> {
+        const NOBODY: &str = ".regsweep-no-such-entry";
+        match rustix::fs::renameat(&self.handle, NOBODY, &to.handle, NOBODY) {
+            Err(Errno::XDEV) => Ok(false),
+            Err(Errno::NOENT) => Ok(true),
+            Err(errno) => Err(errno.into()),
+            Ok(()) => Err(io::Error::other("an entry was there that cannot be")),
+        }
+    }
+
+    /// Waits until the names in this folder are on the disk.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub fn sync(&self) -> io::Result<()> {
+        Ok(rustix::fs::fsync(&self.handle)?)
     }
 
     /// Waits until everything that was changed on this file system is on the disk.

@@ -250,7 +250,19 @@ fn commit(
         moved: hand.tally.moved(),
         bytes: totals.bytes(),
     };
-    journal.write(&swept).and_then(|()| journal.sync()).map_err(io_error(write))
+    journal.write(&swept).map_err(io_error(write))?;
+    match journal.sync() {
+        // On a full volume the mark itself may find no room. Everything in the trash is garbage, and every rename is on
+        // the disk: some of it can go now as well as a moment later.
+        Err(error) if disk::is_full(&error) && !options.quarantine => {
+            let trash = hand.trash.map_or(Ok(None), |trash| trash.open(Path::new(crate::layout::BLOBS)));
+            if let Some(blobs) = trash.map_err(io_error(write))? {
+                trash::make_room(&blobs, ROOM);
+            }
+            journal.sync().map_err(io_error(write))
+        }
+        done => done.map_err(io_error(write)),
+    }
 }
 
 /// Deletes the trash of a run that is committed. What cannot be deleted is named; the next run tries again.
@@ -265,6 +277,10 @@ pub fn purge(runs: &Runs, run: &Run, meter: &Meter, findings: &Findings) {
         Ok(purged) => {
             for (path, why) in &purged.kept {
                 not_purged(path, why);
+            }
+            // Without the line in its journal the next run tries again, and says again what it cannot delete.
+            if !purged.kept.is_empty() {
+                return;
             }
             let noted = run.note(&Event::Purged { at: Timestamp::now().to_string() });
             if let Err(error) = noted.and_then(|()| run.remove_empty_trash()).and_then(|()| runs.forget_old()) {
@@ -289,8 +305,6 @@ fn begin(
         let (run, mut journal) = runs.create(Timestamp::now(), told)?;
         journal.write_plan(plan)?;
         journal.sync()?;
-        // The names on the way to the journal must be on the disk as well, before anything is moved.
-        runs.tree.sync_volume()?;
         Ok((run, journal))
     };
     match attempt() {
@@ -600,21 +614,20 @@ fn remove_empty_below(folder: &Folder) -> io::Result<()> {
     Ok(())
 }
 
-/// The first of the registry's folders that lies on another device than the `v2` folder, where the trash is.
+/// The first of the registry's folders from which nothing can be moved into the trash, because it is another device or
+/// another mount (a bind mount of the same device counts).
 ///
 /// # Errors
 /// Whatever the system says.
-pub fn on_another_device(registry: &Registry) -> io::Result<Option<&'static str>> {
+pub fn on_another_mount(registry: &Registry) -> io::Result<Option<&'static str>> {
     let tree = Folder::of(registry.v2())?;
-    let device = tree.device()?;
-    for name in [crate::layout::BLOBS, REPOSITORIES] {
-        // A symbolic link is not followed: nothing behind it is swept anyway.
-        let is_link = tree.kind(Path::new(name))? == Some(crate::registry::Kind::SymbolicLink);
-        if !is_link
-            && let Some(folder) = tree.open(Path::new(name))?
-            && folder.device()? != device
-        {
-            return Ok(Some(name));
+    for name in ["blobs", "blobs/sha256", "blobs/sha512", "repositories"] {
+        match tree.open(Path::new(name)) {
+            Ok(Some(folder)) if !folder.can_move_to(&tree)? => return Ok(Some(name)),
+            Ok(_) => {}
+            // Nothing behind a symbolic link is swept.
+            Err(_) if tree.kind(Path::new(name))? == Some(crate::registry::Kind::SymbolicLink) => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(None)

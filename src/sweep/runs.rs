@@ -159,7 +159,8 @@ impl Runs {
     /// # Errors
     /// Whatever the system says. A folder that is half made holds nothing, and the next run finishes it off.
     pub(super) fn create(&self, at: Timestamp, options: Begin) -> io::Result<(Run, Journal)> {
-        let runs = self.tree.make_private(REGSWEEP)?.make_private(RUNS)?;
+        let ours = self.tree.make_private(REGSWEEP)?;
+        let runs = ours.make_private(RUNS)?;
         let id = (0..100).map(|attempt| RunId::new(at, attempt)).find(|id| {
             // Whatever is wrong with that name, making the folder will say so.
             !matches!(runs.kind(Path::new(id.as_str())), Ok(Some(_)))
@@ -168,6 +169,11 @@ impl Runs {
         let folder = runs.make_private(id.as_str())?;
         folder.make_private(TRASH)?;
         let mut journal = Journal::open(&folder)?;
+        // The names on the way to the journal are on the disk before anything is moved. Only these: `syncfs` would wait
+        // for whatever else is being written to the volume, and that inside the window.
+        for made in [&folder, &runs, &ours, &self.tree] {
+            made.sync()?;
+        }
         journal.write(&Event::Begin {
             schema: SCHEMA.to_owned(),
             run: id.to_string(),

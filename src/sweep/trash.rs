@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use rayon::prelude::*;
 
 use super::disk::{self, Folder, Gone};
-use crate::layout::{CURRENT, DATA, Item, LINK, STARTED_AT, component, is_debris};
+use crate::layout::{BLOBS, CURRENT, DATA, Item, LINK, STARTED_AT, component, is_debris};
 use crate::progress::Meter;
 use crate::registry::Kind;
 
@@ -179,6 +179,29 @@ pub(super) fn purge(trash: &Folder, meter: &Meter) -> Purged {
     let mut kept = purger.kept.into_inner().unwrap_or_else(PoisonError::into_inner);
     kept.sort();
     Purged { items: meter.done(), kept }
+}
+
+/// Deletes blobs of a trash until so many bytes are free. What cannot be deleted is left for the purge, which says so.
+pub(super) fn make_room(blobs: &Folder, bytes: u64) {
+    let mut freed = 0;
+    let listed = |folder: &Folder| folder.entries().unwrap_or_default();
+    for (algorithm, _) in listed(blobs) {
+        let Ok(Some(shards)) = blobs.open(component(&algorithm)) else { continue };
+        for (shard, _) in listed(&shards) {
+            let Ok(Some(folder)) = shards.open(component(&shard)) else { continue };
+            for (hex, _) in listed(&folder) {
+                if freed >= bytes {
+                    return;
+                }
+                let data = component(&hex).join(DATA);
+                let size = size_below(&folder, &data).ok().flatten().unwrap_or_default();
+                let path = Path::new(BLOBS).join(component(&algorithm)).join(component(&shard)).join(component(&hex));
+                if remove(&folder, component(&hex), &path).is_ok() {
+                    freed += size;
+                }
+            }
+        }
+    }
 }
 
 /// Deletes one thing with all that a registry wrote into it. For what cannot be moved.
