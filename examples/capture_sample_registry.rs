@@ -17,13 +17,12 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-#[path = "../tests/support/image.rs"]
-mod image;
-#[path = "../tests/support/real.rs"]
-mod real;
+#[path = "../tests/support/mod.rs"]
+mod support;
 
-use image::{Image, layer};
-use real::RealRegistry;
+use support::image::{self, Image, layer};
+use support::real::RealRegistry;
+use support::real::disk::v2_of;
 
 const AMD64: &str = "linux/amd64";
 const ARM64: &str = "linux/arm64";
@@ -53,8 +52,8 @@ fn main() {
     if let Err(error) = fs::remove_dir_all(&docker) {
         assert_eq!(error.kind(), ErrorKind::NotFound, "{}: {error}", docker.display());
     }
-    let (files, bytes) = copy_files(&registry.v2(), &real::v2_of(&target));
-    println!("wrote {files} files, {bytes} bytes, to {}", real::v2_of(&target).display());
+    let (files, bytes) = copy_files(&registry.v2(), &v2_of(&target));
+    println!("wrote {files} files, {bytes} bytes, to {}", v2_of(&target).display());
     assert!(bytes <= BUDGET, "the fixture may have {BUDGET} bytes: make the layers smaller");
 }
 

@@ -1,11 +1,11 @@
 //! The documentation, held to what the tool does.
 //!
 //! Every block that is marked `console` is run: each line that begins with `$ ` by `sh`, with regsweep on the path, in
-//! an environment that holds nothing else; what it prints, on both streams, must be what the block shows. A section
-//! (`## `) is one session: it begins with a fresh copy of `fixtures/sample-registry`, and its commands follow each
-//! other. The documentation speaks of a machine that is laid out like this:
+//! an environment that holds nothing else; what it prints, on both streams, must be what the block shows. Each section
+//! (`## `) has a machine of its own, with a fresh copy of `fixtures/sample-registry`, and its commands follow each
+//! other there. The documentation speaks of a machine that is laid out like this:
 //!
-//! | in the documentation | in a session |
+//! | in the documentation | here |
 //! |---|---|
 //! | `/var/lib/registry` | the copy of `fixtures/sample-registry` |
 //! | `/etc/docker/registry/config.yml` | a config that names it, in read-only mode, at port 5000 |
@@ -13,7 +13,7 @@
 //! | `127.0.0.1:5000` | answers like a registry in read-only mode |
 //! | `127.0.0.1:5001` | answers like a registry that takes pushes |
 //! | `cargo run --release --` | regsweep |
-//! | `20260315T021501Z-4711` | the session's first run; `...502Z` the second |
+//! | `20260315T021501Z-0004711` | the machine's first run; `...502Z` the second |
 //!
 //! The paths and ports that stand for these have the same length, so that lines break where the reader's break. Times
 //! differ from run to run: where there is one, words are compared and not lines.
@@ -89,8 +89,8 @@ http:
   addr: 127.0.0.1:5000
 ";
 
-/// What stands in a session for what the documentation speaks of.
-struct Session {
+/// What stands here for what the documentation speaks of.
+struct Machine {
     names: Vec<(&'static str, String)>,
     checkout: PathBuf,
     /// The runs that its commands have named, the first first.
@@ -99,7 +99,7 @@ struct Session {
     _folders: [TempDir; 3],
 }
 
-impl Session {
+impl Machine {
     fn new() -> Self {
         let folders = [folder_for(STORAGE), folder_for(CONFIG), folder_for(CHECKOUT)];
         let [storage, config, checkout] = folders.each_ref().map(|folder| folder.path().to_path_buf());
@@ -117,12 +117,12 @@ impl Session {
         for (documented, real) in &names {
             assert_eq!(documented.len(), real.len(), "{documented} and {real} break lines at the same place");
         }
-        let session = Session { names, checkout, runs: Vec::new(), status: 0, _folders: folders };
-        fs::write(config.join("config.yml"), session.real(CONFIG_TEXT)).unwrap();
-        session
+        let machine = Machine { names, checkout, runs: Vec::new(), status: 0, _folders: folders };
+        fs::write(config.join("config.yml"), machine.real(CONFIG_TEXT)).unwrap();
+        machine
     }
 
-    /// From the documentation's names to the session's.
+    /// From the documentation's names to this machine's.
     fn real(&self, text: &str) -> String {
         let mut text = text.replace("cargo run --release -- ", "regsweep ");
         for (documented, real) in &self.names {
@@ -224,10 +224,10 @@ fn answering(status: &str, headers: &str, body: &str) -> String {
 }
 
 fn documented_run(place: usize) -> String {
-    format!("20260315T02150{}Z-4711", place + 1)
+    format!("20260315T02150{}Z-0004711", place + 1)
 }
 
-/// How long the name of a run is that the text begins with: `20260315T021501Z-4711`, `20260315T021501Z-4711-1`.
+/// How long the name of a run is that the text begins with: `20260315T021501Z-0004711`, `20260315T021501Z-0004711-1`.
 fn run_id(text: &str) -> Option<usize> {
     let fixed = matches(text, "00000000T000000Z-0")?;
     let digits = |from: usize| text[from..].bytes().take_while(u8::is_ascii_digit).count();
@@ -304,20 +304,20 @@ struct Tried {
 
 fn try_out(page: &Page) -> Tried {
     let mut tried = Tried::default();
-    let mut session: Option<Session> = None;
+    let mut machine: Option<Machine> = None;
     let mut lines = page.text.lines().enumerate();
     while let Some((_, line)) = lines.next() {
         tried.blessed.push_str(line);
         tried.blessed.push('\n');
         if line.starts_with("## ") {
-            session = None;
+            machine = None;
         }
         if !line.starts_with("```") {
             continue;
         }
         let block: Vec<(usize, &str)> = lines.by_ref().take_while(|(_, line)| *line != "```").collect();
         if line == "```console" {
-            run_block(page, &block, session.get_or_insert_with(Session::new), &mut tried);
+            run_block(page, &block, machine.get_or_insert_with(Machine::new), &mut tried);
         } else {
             block.iter().for_each(|(_, line)| tried.blessed.extend([line, "\n"]));
         }
@@ -326,7 +326,7 @@ fn try_out(page: &Page) -> Tried {
     tried
 }
 
-fn run_block(page: &Page, block: &[(usize, &str)], session: &mut Session, tried: &mut Tried) {
+fn run_block(page: &Page, block: &[(usize, &str)], machine: &mut Machine, tried: &mut Tried) {
     let mut lines = block.iter().peekable();
     while let Some(&(number, line)) = lines.next() {
         let Some(command) = line.strip_prefix("$ ") else {
@@ -345,7 +345,7 @@ fn run_block(page: &Page, block: &[(usize, &str)], session: &mut Session, tried:
             shown.push_str(line.trim_end());
             shown.push('\n');
         }
-        let printed: String = session.run(&command).lines().flat_map(|line| [line.trim_end(), "\n"]).collect();
+        let printed: String = machine.run(&command).lines().flat_map(|line| [line.trim_end(), "\n"]).collect();
         tried.commands += 1;
         if agrees(&shown, &printed) {
             tried.blessed.push_str(&shown);
@@ -366,8 +366,12 @@ fn the_examples_do_what_they_show() {
     assert!(has_jq, "jq is missing: apt-get install jq (Debian, Ubuntu); the documentation has examples with it");
     let blesses = std::env::var_os("REGSWEEP_BLESS").is_some();
     let mut failures = Vec::new();
-    for page in pages() {
-        let tried = try_out(&page);
+    let pages = pages();
+    let tried: Vec<Tried> = std::thread::scope(|scope| {
+        let running: Vec<_> = pages.iter().map(|page| scope.spawn(|| try_out(page))).collect();
+        running.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    for (page, tried) in pages.iter().zip(tried) {
         let has_examples = ["README.md", "docs/safety.md", "docs/running.md", "docs/report.md", "docs/on-disk.md"];
         if has_examples.contains(&&*page.name) {
             assert!(tried.commands > 0, "{} has examples", page.name);
@@ -624,14 +628,14 @@ fn every_kind_event_and_field_is_described() {
     expect(&report, variants("src/progress.rs", "Phase").into_iter().filter(|phase| phase != "restore").collect());
     expect(&on_disk, variants("src/sweep/journal.rs", "Event"));
 
-    let mut session = Session::new();
+    let mut machine = Machine::new();
     let printed =
-        session.run("regsweep gc --registry-stopped --quarantine --format json /var/lib/registry 2>/dev/null");
+        machine.run("regsweep gc --registry-stopped --quarantine --format json /var/lib/registry 2>/dev/null");
     let mut fields = BTreeSet::new();
     keys(&serde_json::from_str(&printed).expect("one JSON document"), &mut fields);
     assert!(fields.len() > 40, "{fields:?}");
     expect(&report, fields.into_iter().collect());
-    let printed = session.run("cat /var/lib/registry/docker/registry/v2/_regsweep/runs/*/journal.jsonl");
+    let printed = machine.run("cat /var/lib/registry/docker/registry/v2/_regsweep/runs/*/journal.jsonl");
     let mut fields = BTreeSet::new();
     printed.lines().for_each(|line| keys(&serde_json::from_str(line).unwrap(), &mut fields));
     expect(&on_disk, fields.into_iter().collect());

@@ -14,16 +14,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-#[path = "support/image.rs"]
-mod image;
-#[path = "support/real.rs"]
-mod real;
+mod support;
 
-use image::{Image, layer};
-use real::{
-    Mode, PASSWORD, Pulled, RealRegistry, USER, as_moved_back, assert_same_tree, blobs_of, copy_tree, fingerprint,
-    layer_links_of, regsweep, regsweep_where, stock_collector,
-};
+use support::fingerprint::{assert_same_tree, fingerprint};
+use support::formats::hex_of;
+use support::image::{Image, layer};
+use support::real::disk::{blobs_of, copy_tree, layer_links_of};
+use support::real::pull::Pulled;
+use support::real::{Mode, PASSWORD, RealRegistry, USER, regsweep, regsweep_where, stock_collector};
 
 const AMD64: &str = "linux/amd64";
 const ARM64: &str = "linux/arm64";
@@ -207,7 +205,7 @@ impl Story {
 /// The report of a run that ended with this exit status.
 #[track_caller]
 fn report(code: i32, arguments: &[&str]) -> Value {
-    regsweep(&[&["gc", "--format", "json"], arguments].concat()).expect(code).report()
+    regsweep(&[&["gc", "--format", "json"], arguments].concat()).exits(code).report().0
 }
 
 fn nothing() -> Value {
@@ -242,7 +240,8 @@ fn a_registry_that_is_not_proven_read_only_is_refused() {
 
     let before = fingerprint(&story.registry.root());
     let refused = |what: &str, arguments: &[&str], reasons: &[&str]| {
-        let ran = regsweep(&[&["gc"], arguments].concat()).expect(4);
+        let ran = regsweep(&[&["gc"], arguments].concat());
+        ran.exits(4);
         let said = ran.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
         for reason in reasons {
             assert!(said.contains(reason), "{what}: it does not say {reason:?}:\n{}", ran.stderr);
@@ -291,7 +290,8 @@ fn a_registry_that_asks_for_a_password() {
     let before = registry.pull_all();
     let root = registry.root();
     let gc = |environment: &[(&str, &str)], url: &str, code: i32| {
-        let ran = regsweep_where(environment, &["gc", "-v", "--registry", url, root.to_str().unwrap()]).expect(code);
+        let ran = regsweep_where(environment, &["gc", "-v", "--registry", url, root.to_str().unwrap()]);
+        ran.exits(code);
         for secret in [PASSWORD, "wr0ng-Pa55"] {
             assert!(!ran.said().contains(secret), "the password was printed:\n{}", ran.said());
         }
@@ -310,8 +310,8 @@ fn a_registry_that_asks_for_a_password() {
     gc(&[("REGSWEEP_REGISTRY_AUTH", &right)], &registry.url(), 0);
     assert!(!blobs_of(&root).contains(&orphan));
     gc(&[], &registry.url_with_password(), 0);
-    for (path, _) in fingerprint(&root.join("docker/registry/v2/_regsweep")) {
-        let bytes = fs::read(root.join("docker/registry/v2/_regsweep").join(&path)).unwrap_or_default();
+    for path in fingerprint(&root.join("docker/registry/v2/_regsweep")).paths() {
+        let bytes = fs::read(root.join("docker/registry/v2/_regsweep").join(path)).unwrap_or_default();
         assert!(!String::from_utf8_lossy(&bytes).contains(PASSWORD), "the password is in {}", path.display());
     }
     registry.restart(Mode::Writable);
@@ -337,12 +337,12 @@ fn t17_a_pull_through_cache_has_to_be_stopped() {
         sleep(Duration::from_millis(100));
     }
     assert!(!blobs_of(&cache.root()).is_empty(), "a read-only cache writes nonetheless");
-    regsweep(&["gc", "--config", config, root]).expect(4);
-    regsweep(&["gc", "--registry", &url, root]).expect(4);
-    regsweep(&["gc", "--config", config, "--registry", &url, root]).expect(4);
+    regsweep(&["gc", "--config", config, root]).exits(4);
+    regsweep(&["gc", "--registry", &url, root]).exits(4);
+    regsweep(&["gc", "--config", config, "--registry", &url, root]).exits(4);
     cache.stop();
-    regsweep(&["gc", "--config", config, root]).expect(4);
-    regsweep(&["gc", "--registry-stopped", "--config", config, root]).success();
+    regsweep(&["gc", "--config", config, root]).exits(4);
+    regsweep(&["gc", "--registry-stopped", "--config", config, root]).exits(0);
     cache.restart(Mode::Writable);
     assert!(cache.pull("team/web", "1.0").is_some(), "through the cache, again");
 }
@@ -362,7 +362,7 @@ fn t25_t26_a_dry_run_changes_nothing_and_names_what_the_run_takes() {
         assert_eq!(dry["dry_run"], true);
         assert_same_counts(&dry["removed"], &nothing(), "a dry run removes nothing");
         for more in [&["-v"][..], &["--quarantine"], &["-q"]] {
-            regsweep(&[&["gc", "--dry-run", &root], more, untagged].concat()).success();
+            regsweep(&[&["gc", "--dry-run", &root], more, untagged].concat()).exits(0);
         }
         assert_same_tree(&tree, &fingerprint(&story.registry.root()));
 
@@ -391,7 +391,7 @@ fn collects_beside_a_read_only_registry_that_is_probed() {
     story.registry.restart(Mode::ReadOnly);
     let copy = story.registry.fresh_path("copy");
     copy_tree(&story.registry.root(), &copy);
-    stock_collector(&copy, &[]).success();
+    stock_collector(&copy, &[]).exits(0);
 
     let (root, url) = (story.root(), story.registry.url());
     let report = report(0, &["--registry", &url, &root]);
@@ -428,7 +428,8 @@ fn collects_a_stopped_registry_once() {
     let mut story = story();
     story.registry.stop();
     let root = story.root();
-    let ran = regsweep(&["gc", "--registry-stopped", &root]).success();
+    let ran = regsweep(&["gc", "--registry-stopped", &root]);
+    ran.exits(0);
     assert!(!ran.stdout.is_empty(), "a run for people prints its summary");
     let second = report(0, &["--registry-stopped", &root]);
     assert_same_counts(&second["garbage"], &nothing(), "a second run");
@@ -444,8 +445,8 @@ fn the_environment_switches_the_registry_to_read_only() {
     story.registry.stop();
     let (root, config) = (story.root(), story.config());
     let arguments = ["gc", "--config", &config, &root];
-    regsweep_where(&[("REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED", "true")], &arguments).expect(4);
-    regsweep_where(&[("REGISTRY_STORAGE_MAINTENANCE_READONLY", r#"{"enabled":true}"#)], &arguments).expect(0);
+    regsweep_where(&[("REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED", "true")], &arguments).exits(4);
+    regsweep_where(&[("REGISTRY_STORAGE_MAINTENANCE_READONLY", r#"{"enabled":true}"#)], &arguments).exits(0);
     story.expect_collected(false);
 }
 
@@ -455,16 +456,17 @@ fn garbage_collect_is_a_drop_in_for_the_stock_command() {
     let mut story = story();
     let config = story.config();
     let tree = fingerprint(&story.registry.root());
-    regsweep(&["garbage-collect", &config]).expect(4);
-    regsweep(&["garbage-collect", "-d", &config]).success();
-    regsweep(&["garbage-collect", &config, "--dry-run", "--delete-untagged"]).success();
+    regsweep(&["garbage-collect", &config]).exits(4);
+    regsweep(&["garbage-collect", "-d", &config]).exits(0);
+    regsweep(&["garbage-collect", &config, "--dry-run", "--delete-untagged"]).exits(0);
     assert_same_tree(&tree, &fingerprint(&story.registry.root()));
 
     story.registry.restart(Mode::ReadOnly);
-    let quiet = regsweep(&["garbage-collect", &config, "-q"]).success();
-    assert_eq!(quiet.stdout, "", "-q is quiet");
+    let quiet = regsweep(&["garbage-collect", &config, "-q"]);
+    quiet.exits(0);
+    assert_eq!(quiet.text(), "", "-q is quiet");
     assert_eq!(blobs_of(&story.registry.root()), story.live(false));
-    regsweep(&["garbage-collect", &config, "-m"]).success();
+    regsweep(&["garbage-collect", &config, "-m"]).exits(0);
     story.expect_collected(true);
 }
 
@@ -484,21 +486,22 @@ fn quarantine_restores_bit_for_bit_and_purges_for_good() {
     assert_eq!(blobs_of(&story.registry.root()), story.live(true));
     assert_eq!(story.registry.pull_all(), story.before);
     let trash = story.registry.v2().join("_regsweep/runs").join(&run).join("trash");
-    let orphan = image::hex_of(&story.orphan);
+    let orphan = hex_of(&story.orphan);
     assert!(trash.join("blobs/sha256").join(&orphan[..2]).join(orphan).join("data").is_file(), "{}", trash.display());
 
-    let list = regsweep(&["trash", "list", &root]).success();
-    assert!(list.stdout.contains(&run), "trash list does not name the run {run}:\n{}", list.stdout);
+    let list = regsweep(&["trash", "list", &root]);
+    list.exits(0);
+    assert!(list.text().contains(&run), "trash list does not name the run {run}:\n{}", list.text());
     story.registry.restart(Mode::Writable);
     let url = story.registry.url();
-    regsweep(&restore(&[], &run, &root)).expect(4);
-    regsweep(&["trash", "restore", &run, &root]).expect(4); // in either order
-    regsweep(&restore(&["--registry", &url], &run, &root)).expect(4);
+    regsweep(&restore(&[], &run, &root)).exits(4);
+    regsweep(&["trash", "restore", &run, &root]).exits(4); // in either order
+    regsweep(&restore(&["--registry", &url], &run, &root)).exits(4);
     assert_eq!(blobs_of(&story.registry.root()), story.live(true), "a refused restore moves nothing");
     story.registry.restart(Mode::ReadOnly);
     let url = story.registry.url();
-    regsweep(&restore(&["--registry", &url], &run, &root)).success();
-    assert_same_tree(&as_moved_back(&before), &as_moved_back(&fingerprint(&story.registry.root())));
+    regsweep(&restore(&["--registry", &url], &run, &root)).exits(0);
+    assert_same_tree(&before.as_moved_back(), &fingerprint(&story.registry.root()).as_moved_back());
     assert_eq!(story.registry.pull_all(), story.before);
     for (repository, image) in &story.untagged {
         assert!(story.registry.has_manifest(repository, &image.digest()), "an untagged image after the restore");
@@ -507,9 +510,9 @@ fn quarantine_restores_bit_for_bit_and_purges_for_good() {
     let again = report(0, &["--quarantine", "-m", "--registry", &url, &root]);
     assert_eq!(again["actions"], put_aside["actions"]);
     assert!(occupied(&story.registry.v2().join("_regsweep")) > 8_000, "the trash holds what was put aside");
-    regsweep(&["trash", "purge", "--older-than", "1h", &root]).success();
+    regsweep(&["trash", "purge", "--older-than", "1h", &root]).exits(0);
     assert!(occupied(&story.registry.v2().join("_regsweep")) > 8_000, "the run is not an hour old");
-    regsweep(&["trash", "purge", &root]).success();
+    regsweep(&["trash", "purge", &root]).exits(0);
     assert_eq!(trashed_blobs(&story.registry.v2()), 0, "blobs in the trash after the purge");
     story.expect_collected(true);
 }

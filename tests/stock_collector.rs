@@ -12,15 +12,13 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-#[path = "support/image.rs"]
-mod image;
-#[path = "support/real.rs"]
-mod real;
+mod support;
 
-use image::{Image, hex_of, layer};
-use real::{
-    Mode, Ran, RealRegistry, blobs_of, copy_tree, layer_links_of, regsweep, revision_links_of, stock_collector, v2_of,
-};
+use support::formats::hex_of;
+use support::image::{Image, layer};
+use support::process::Run;
+use support::real::disk::{blobs_of, copy_tree, layer_links_of, revision_links_of, v2_of};
+use support::real::{Mode, RealRegistry, regsweep, stock_collector};
 
 const AMD64: &str = "linux/amd64";
 const ARM64: &str = "linux/arm64";
@@ -43,11 +41,11 @@ fn pair(push: impl FnOnce(&mut RealRegistry)) -> Pair {
 }
 
 impl Pair {
-    fn ours(&self, flags: &[&str]) -> Ran {
+    fn ours(&self, flags: &[&str]) -> Run {
         regsweep(&[&["gc", "--registry-stopped", self.ours.to_str().unwrap()], flags].concat())
     }
 
-    fn stock(&self, flags: &[&str]) -> Ran {
+    fn stock(&self, flags: &[&str]) -> Run {
         stock_collector(&self.stock, flags)
     }
 
@@ -58,8 +56,8 @@ impl Pair {
         let pulled = self.registry.pull_all();
         self.registry.stop();
 
-        self.stock(flags).success();
-        self.ours(flags).success();
+        self.stock(flags).exits(0);
+        self.ours(flags).exits(0);
         let (ours, stock) = (blobs_of(&self.ours), blobs_of(&self.stock));
         assert!(stock.len() < before.len(), "nothing to compare: the tree has no garbage");
         let only_ours: BTreeSet<_> = ours.difference(&stock).collect();
@@ -167,8 +165,8 @@ fn differs_platforms_of_a_tagged_index_stay_with_delete_untagged() {
         registry.push("team/web", "latest", &image("first"));
         registry.push("team/web", "latest", &image("second"));
     });
-    pair.stock(&["-m"]).success();
-    pair.ours(&["-m"]).success();
+    pair.stock(&["-m"]).exits(0);
+    pair.ours(&["-m"]).exits(0);
     assert!(!blobs_of(&pair.ours).contains(&image("first").digest()), "an untagged image goes in both");
     assert!(!blobs_of(&pair.stock).contains(&image("first").digest()), "an untagged image goes in both");
 
@@ -199,8 +197,8 @@ fn differs_referrers_stay_with_their_subject() {
         registry.push_untagged("team/web", &signature);
         registry.push_untagged("team/web", &gone_sbom);
     });
-    pair.stock(&["-m"]).success();
-    pair.ours(&["-m"]).success();
+    pair.stock(&["-m"]).exits(0);
+    pair.ours(&["-m"]).exits(0);
     let live: BTreeSet<String> = [&kept, &kept_sbom, &signature].iter().flat_map(|i| i.all_digests()).collect();
     assert_eq!(blobs_of(&pair.ours), live);
     assert_eq!(blobs_of(&pair.stock), kept.all_digests());
@@ -225,10 +223,10 @@ fn differs_an_empty_link_does_not_end_the_run() {
     }
     let before = blobs_of(&pair.ours);
     let ran = pair.stock(&[]);
-    assert_ne!(ran.code, Some(0), "the stock collector has learnt: {ran:?}");
+    assert_ne!(ran.code, 0, "the stock collector has learnt: {ran:?}");
     assert_eq!(blobs_of(&pair.stock), before);
 
-    pair.ours(&[]).expect(3);
+    pair.ours(&[]).exits(3);
     let freed: BTreeSet<String> = before.difference(&blobs_of(&pair.ours)).cloned().collect();
     assert_eq!(freed, BTreeSet::from([layer("garbage", 700).digest()]));
 }
@@ -248,8 +246,8 @@ fn differs_sparse_indexes() {
             // 2.8 accepts no sparse index, but it can be made one: its child is deleted through the API.
             registry.api_delete(sparse, &shared.digest());
         });
-        pair.stock(&["-m"]).success();
-        pair.ours(&["-m"]).success();
+        pair.stock(&["-m"]).exits(0);
+        pair.ours(&["-m"]).exits(0);
         pair.registry.restart(Mode::Writable);
         let pulled = pair.registry.pull("m", "1").unwrap();
         assert_eq!((pulled.contents, pulled.missing.len()), (whole.all_digests(), 0), "{sparse}");
@@ -270,8 +268,8 @@ fn differs_dead_links_go_with_their_layers() {
         registry.push("team/web", "2", &gone);
         registry.api_delete("team/web", &gone.digest());
     });
-    pair.stock(&[]).success();
-    pair.ours(&[]).success();
+    pair.stock(&[]).exits(0);
+    pair.ours(&[]).exits(0);
     assert_eq!(blobs_of(&pair.ours), blobs_of(&pair.stock));
 
     let kept: BTreeSet<String> = image("kept").all_digests();
@@ -293,8 +291,8 @@ fn differs_a_tag_deleted_by_hand_goes_with_its_image() {
         registry.push("team/web", "2", &gone);
         registry.delete_by_hand("team/web", "2", &gone.digest());
     });
-    pair.stock(&[]).success();
-    pair.ours(&[]).success();
+    pair.stock(&[]).exits(0);
+    pair.ours(&[]).exits(0);
     assert_eq!(blobs_of(&pair.ours), blobs_of(&pair.stock));
     pair.registry.restart(Mode::Writable);
     assert_eq!(pair.registry.tags("team/web"), ["1"]);
@@ -314,8 +312,8 @@ fn differs_stale_uploads_go() {
         fs::write(folder.join("startedat"), "2024-01-02T03:04:05Z").unwrap();
         upload = folder.strip_prefix(registry.root()).unwrap().to_owned();
     });
-    pair.stock(&[]).success();
-    pair.ours(&[]).success();
+    pair.stock(&[]).exits(0);
+    pair.ours(&[]).exits(0);
     assert_eq!((pair.ours.join(&upload).exists(), pair.stock.join(&upload).exists()), (false, true));
 }
 
@@ -331,8 +329,8 @@ fn differs_a_dangling_tag_keeps_its_image() {
         let revisions = registry.repository("team/web").join("_manifests/revisions/sha256");
         fs::remove_dir_all(revisions.join(hex_of(&dangling.digest()))).unwrap();
     });
-    pair.stock(&[]).success();
-    let report = pair.ours(&["--format", "json"]).report();
+    pair.stock(&[]).exits(0);
+    let report = pair.ours(&["--format", "json"]).report().0;
     assert!(report["findings"].as_array().unwrap().iter().any(|f| f["repository"] == "team/web"), "{report:#}");
     assert!(blobs_of(&pair.ours).is_superset(&dangling.all_digests()));
     assert!(!blobs_of(&pair.stock).contains(&dangling.digest()));

@@ -307,8 +307,12 @@ fn recover(runs: &Runs, findings: &Findings, watch: &dyn Watch) -> Result<Vec<Ru
                     );
                     return Err(anyhow::anyhow!(message).into());
                 }
-                run.note(&sweep::Event::Restored { at: Timestamp::now().to_string(), items: back.items })
-                    .with_context(|| format!("cannot write the journal of run {}", run.id))?;
+                let restored = sweep::Event::Restored { at: Timestamp::now().to_string(), items: back.items };
+                match run.note(&restored) {
+                    // Its trash is empty: the next run finds nothing to put back, and tries to note that again.
+                    Err(error) if sweep::is_full(&error) => {}
+                    noted => noted.with_context(|| format!("cannot write the journal of run {}", run.id))?,
+                }
                 let things = counted(back.items, "thing was", "things were");
                 let message = match back.anew {
                     0 => format!("run {} was cut off; {things} put back", run.id),

@@ -296,7 +296,7 @@ fn give_to(made: &OwnedFd, above: &rustix::fs::Stat) -> io::Result<()> {
 }
 
 /// Whether the volume has no room for one more name or byte.
-pub(super) fn is_full(error: &io::Error) -> bool {
+pub fn is_full(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::NOSPC | Errno::DQUOT))
 }
 

@@ -136,6 +136,12 @@ impl Journal {
         self.write(&Event::Planned { actions })
     }
 
+    /// Throws away what is not written yet: there is no room for it, and dropping it would try again.
+    pub(super) fn abandon(self) {
+        // The file itself is closed; that cannot fail in a way that matters to a journal that is removed next.
+        drop(self.out.into_parts());
+    }
+
     /// Waits until all lines are on the disk.
     ///
     /// # Errors

@@ -26,23 +26,22 @@
 //! refuses to start where that is known beforehand.
 
 mod disk;
+mod hand;
 mod journal;
 mod lock;
 mod recheck;
 mod runs;
 mod trash;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use jiff::Timestamp;
 use rayon::prelude::*;
 
-pub use disk::is_forbidden;
+pub use disk::{is_forbidden, is_full};
 pub use journal::Event;
 pub use lock::{Holder, Lock, LockError, acquire, is_held};
 pub use runs::{Run, RunId, Runs, State};
@@ -50,18 +49,15 @@ pub use trash::{Purged, PutBack};
 
 use crate::finding::{FindingKind, Findings, Severity};
 use crate::inventory::Inventory;
-use crate::layout::{
-    INDEX, Item, LAYERS, MANIFESTS, REPOSITORIES, REVISIONS, RepositoryName, TAGS, UPLOADS, repository_dir, shown_path,
-};
+use crate::layout::{Item, shown_path};
 use crate::plan::{Plan, RepositoryPlan, Totals};
 use crate::progress::{Meter, Phase, Watch};
 use crate::registry::Registry;
-use disk::{Folder, Gone};
+use disk::Folder;
+use hand::{Hand, Tally};
 use journal::Journal;
 use runs::Begin;
 
-/// How many things a worker takes at a time.
-const CHUNK: usize = 128;
 /// How many bytes are deleted directly, to make room for a journal, before it is tried again.
 const ROOM: u64 = 64 * 1024 * 1024;
 
@@ -151,15 +147,7 @@ pub fn sweep(
         Some((run, _)) => run.trash().map_err(io_error("cannot open the run's trash"))?,
         None => None,
     };
-    let hand = Hand {
-        tree: &runs.tree,
-        trash: trash.as_ref(),
-        quarantine: options.quarantine,
-        findings,
-        tally: &tally,
-        kept: Mutex::default(),
-        moved: Mutex::default(),
-    };
+    let hand = Hand::new(&runs.tree, trash.as_ref(), options.quarantine, findings, &tally);
 
     let began = Instant::now();
     let meter = watch.begin(Phase::Links);
@@ -175,7 +163,7 @@ pub fn sweep(
     let meter = watch.begin(Phase::Blobs);
     meter.expect(plan.blobs.len() as u64);
     // A reference that could not be removed still needs what it refers to.
-    let is_complete = hand.has_kept_nothing();
+    let is_complete = hand.kept().is_empty();
     if is_complete {
         hand.blobs(plan, &meter);
     } else {
@@ -235,7 +223,7 @@ fn commit(
 ) -> Result<(), SweepError> {
     let io_error = |what| move |source| SweepError::Io { what, source };
     let write = "cannot write the journal; the next run puts back what this one has moved";
-    for (path, why) in hand.kept.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+    for (path, why) in hand.kept().iter() {
         let event = Event::Kept { path: shown_path(path), why: why.clone() };
         journal.write(&event).map_err(io_error(write))?;
     }
@@ -303,13 +291,22 @@ fn begin(
     let attempt = || -> io::Result<(Run, Journal)> {
         let told = Begin { delete_untagged: options.delete_untagged, quarantine: options.quarantine };
         let (run, mut journal) = runs.create(Timestamp::now(), told)?;
-        journal.write_plan(plan)?;
-        journal.sync()?;
-        Ok((run, journal))
+        match journal.write_plan(plan).and_then(|()| journal.sync()) {
+            Ok(()) => Ok((run, journal)),
+            Err(error) => {
+                journal.abandon();
+                runs.discard(run)?;
+                Err(error)
+            }
+        }
     };
     match attempt() {
         Ok(begun) => return Ok(Some(begun)),
         Err(error) if disk::is_full(&error) && !options.quarantine => {}
+        Err(source) if disk::is_full(&source) => {
+            let what = "the volume is full, and --quarantine would free nothing: run without it";
+            return Err(SweepError::Io { what, source });
+        }
         Err(source) => return Err(SweepError::Io { what, source }),
     }
     let freed = free_the_largest(runs, plan, tally, findings);
@@ -366,252 +363,6 @@ fn links_of(repository: &RepositoryPlan) -> u64 {
         + repository.layer_links.len()
         + repository.uploads.len();
     links as u64
-}
-
-/// What is gone, counted by many threads.
-#[derive(Debug, Default)]
-struct Tally {
-    tags: AtomicU64,
-    tag_history: AtomicU64,
-    revisions: AtomicU64,
-    layer_links: AtomicU64,
-    uploads: AtomicU64,
-    upload_bytes: AtomicU64,
-    blobs: AtomicU64,
-    blob_bytes: AtomicU64,
-    blob_disk_bytes: AtomicU64,
-    repositories: AtomicU64,
-    /// How many of these are in the trash, and not deleted directly.
-    in_trash: AtomicU64,
-}
-
-impl Tally {
-    fn blob(&self, bytes: u64, disk_bytes: u64) {
-        self.blobs.fetch_add(1, Ordering::Relaxed);
-        self.blob_bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.blob_disk_bytes.fetch_add(disk_bytes, Ordering::Relaxed);
-    }
-
-    fn moved(&self) -> u64 {
-        self.in_trash.load(Ordering::Relaxed)
-    }
-
-    fn totals(&self) -> Totals {
-        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let mut totals = Totals::default();
-        totals.tags.count = get(&self.tags);
-        totals.tag_history.count = get(&self.tag_history);
-        totals.revisions.count = get(&self.revisions);
-        totals.layer_links.count = get(&self.layer_links);
-        totals.uploads.count = get(&self.uploads);
-        totals.uploads.bytes = get(&self.upload_bytes);
-        totals.blobs.count = get(&self.blobs);
-        totals.blobs.bytes = get(&self.blob_bytes);
-        totals.blobs.disk_bytes = get(&self.blob_disk_bytes);
-        totals.repositories.count = get(&self.repositories);
-        totals
-    }
-}
-
-/// The hand that moves things away.
-struct Hand<'a> {
-    tree: &'a Folder,
-    /// `None` if everything is deleted directly.
-    trash: Option<&'a Folder>,
-    quarantine: bool,
-    findings: &'a Findings,
-    tally: &'a Tally,
-    /// What the plan names and is still there, with the reason.
-    kept: Mutex<Vec<(PathBuf, String)>>,
-    /// Every link folder that is gone.
-    moved: Mutex<Vec<PathBuf>>,
-}
-
-impl Hand<'_> {
-    /// All links of one repository: tags and their history, then revisions, then layer links; uploads last.
-    fn links(&self, plan: &RepositoryPlan, meter: &Meter) {
-        let folder = repository_dir(&plan.name);
-        let tags = folder.join(MANIFESTS).join(TAGS);
-
-        let names: Vec<String> = plan.tags.iter().map(|(tag, _)| tag.to_string()).collect();
-        self.take_all(&tags, &names, meter, |_| bump(&self.tally.tags));
-
-        let mut history: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
-        for (tag, digest, _) in &plan.tag_history {
-            let index = tags.join(tag.as_str()).join(INDEX).join(digest.algorithm().name());
-            history.entry(index).or_default().push(digest.hex());
-        }
-        for (index, names) in &history {
-            self.take_all(index, names, meter, |_| bump(&self.tally.tag_history));
-        }
-
-        let revisions = by_algorithm(plan.revisions.iter().map(|(digest, _)| digest));
-        for (algorithm, names) in &revisions {
-            let revisions = folder.join(MANIFESTS).join(REVISIONS).join(algorithm);
-            self.take_all(&revisions, names, meter, |_| bump(&self.tally.revisions));
-        }
-
-        for (algorithm, names) in &by_algorithm(plan.layer_links.iter()) {
-            let layers = folder.join(LAYERS).join(algorithm);
-            self.take_all(&layers, names, meter, |_| bump(&self.tally.layer_links));
-        }
-
-        let names: Vec<String> = plan.uploads.iter().map(|(upload, _)| upload.to_string()).collect();
-        self.take_all(&folder.join(UPLOADS), &names, meter, |place| {
-            bump(&self.tally.uploads);
-            self.tally.upload_bytes.fetch_add(plan.uploads[place].1, Ordering::Relaxed);
-        });
-    }
-
-    /// All blobs, shard by shard, side by side.
-    fn blobs(&self, plan: &Plan, meter: &Meter) {
-        let shard = |place: usize| Item::Blob(plan.blobs[place].digest.clone()).path().parent().map(Path::to_owned);
-        let same_shard = |a: &crate::plan::BlobPlan, b: &crate::plan::BlobPlan| {
-            (a.digest.algorithm(), a.digest.as_bytes()[0]) == (b.digest.algorithm(), b.digest.as_bytes()[0])
-        };
-        let mut start = 0;
-        let mut shards = Vec::new();
-        for blobs in plan.blobs.chunk_by(same_shard) {
-            shards.push((start, blobs));
-            start += blobs.len();
-        }
-        shards.into_par_iter().for_each(|(start, blobs)| {
-            let Some(shard) = shard(start) else { return };
-            let names: Vec<String> = blobs.iter().map(|blob| blob.digest.hex()).collect();
-            self.take_all(&shard, &names, meter, |place| {
-                self.tally.blob(blobs[place].size.bytes, blobs[place].size.disk_bytes);
-            });
-        });
-    }
-
-    /// Takes entries of one folder away. `gone` is called with the place of each that was there and is gone.
-    fn take_all(&self, folder: &Path, names: &[String], meter: &Meter, gone: impl Fn(usize) + Sync) {
-        if names.is_empty() {
-            return;
-        }
-        let from = match self.tree.open(folder) {
-            Ok(Some(from)) => from,
-            // Somebody took the whole folder away. That is what was to be reached, and the recheck will see it.
-            Ok(None) => return meter.add(names.len() as u64),
-            Err(error) => {
-                names.iter().for_each(|name| self.keep(&folder.join(name), error.to_string()));
-                return meter.add(names.len() as u64);
-            }
-        };
-        let to = match self.trash.map(|trash| trash.make(folder)).transpose() {
-            Ok(to) => to,
-            Err(error) if disk::is_full(&error) && !self.quarantine => None,
-            Err(error) => {
-                names.iter().for_each(|name| self.keep(&folder.join(name), error.to_string()));
-                return meter.add(names.len() as u64);
-            }
-        };
-        names.par_chunks(CHUNK).enumerate().for_each(|(chunk, names)| {
-            let mut done = Vec::with_capacity(names.len());
-            for (place, name) in names.iter().enumerate() {
-                match self.take(&from, to.as_ref(), folder, Path::new(name)) {
-                    Ok(Gone::Now) => {
-                        gone(chunk * CHUNK + place);
-                        done.push(folder.join(name));
-                    }
-                    Ok(Gone::Before) => {}
-                    Err(why) => self.keep(&folder.join(name), why),
-                }
-                meter.add(1);
-            }
-            // Blobs are many, and nobody asks for them again.
-            if folder.starts_with(REPOSITORIES) {
-                self.moved.lock().unwrap_or_else(PoisonError::into_inner).extend(done);
-            }
-        });
-    }
-
-    /// Takes one entry away: by a rename, or directly where that is impossible.
-    fn take(&self, from: &Folder, to: Option<&Folder>, folder: &Path, name: &Path) -> Result<Gone, String> {
-        if let Some(to) = to {
-            match from.move_to(name, to) {
-                Ok(Gone::Now) => {
-                    bump(&self.tally.in_trash);
-                    return Ok(Gone::Now);
-                }
-                Ok(Gone::Before) => return Ok(Gone::Before),
-                Err(error) if !self.quarantine && (disk::is_full(&error) || disk::is_other_device(&error)) => {}
-                Err(error) => return Err(error.to_string()),
-            }
-        }
-        trash::remove(from, name, &folder.join(name)).map(|()| Gone::Now)
-    }
-
-    /// Removes the empty folders of a repository of which nothing is left, and of the namespaces above it. What still
-    /// holds something stays, whatever it is.
-    fn empty_folders(&self, repository: &RepositoryName) {
-        let path = repository_dir(repository);
-        let result = (|| {
-            let Some(folder) = self.tree.open(&path)? else { return Ok(()) };
-            for part in [MANIFESTS, LAYERS, UPLOADS] {
-                if let Some(inner) = folder.open(Path::new(part))? {
-                    remove_empty_below(&inner)?;
-                    folder.remove_empty(Path::new(part))?;
-                }
-            }
-            bump(&self.tally.repositories);
-            let mut above = path.as_path();
-            while let (Some(parent), Some(name)) = (above.parent(), above.file_name()) {
-                if parent.as_os_str().is_empty() {
-                    break;
-                }
-                let Some(folder) = self.tree.open(parent)? else { break };
-                match folder.remove_empty(Path::new(name)) {
-                    Ok(_) => above = parent,
-                    // Another repository lies in it.
-                    Err(error) if disk::is_occupied(&error) => break,
-                    Err(error) => return Err(error),
-                }
-            }
-            Ok(())
-        })();
-        if let Err(error) = result {
-            self.keep(&path, io::Error::to_string(&error));
-        }
-    }
-
-    fn keep(&self, path: &Path, why: String) {
-        let message = format!("could not be removed: {why}");
-        self.findings.add(Severity::Error, FindingKind::NotRemoved, None, path, message);
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).push((path.to_owned(), why));
-    }
-
-    fn has_kept_nothing(&self) -> bool {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
-    }
-
-    fn moved(&self) -> HashSet<PathBuf> {
-        std::mem::take(&mut *self.moved.lock().unwrap_or_else(PoisonError::into_inner)).into_iter().collect()
-    }
-}
-
-fn bump(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
-}
-
-fn by_algorithm<'a>(digests: impl Iterator<Item = &'a crate::digest::Digest>) -> BTreeMap<&'static str, Vec<String>> {
-    let mut names: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
-    for digest in digests {
-        names.entry(digest.algorithm().name()).or_default().push(digest.hex());
-    }
-    names
-}
-
-/// Removes empty folders below this one, from the bottom up. A folder that holds anything else is an error.
-fn remove_empty_below(folder: &Folder) -> io::Result<()> {
-    for (name, _) in folder.entries()? {
-        let name = crate::layout::component(&name);
-        if let Some(inner) = folder.open(name)? {
-            remove_empty_below(&inner)?;
-        }
-        folder.remove_empty(name)?;
-    }
-    Ok(())
 }
 
 /// The first of the registry's folders from which nothing can be moved into the trash, because it is another device or

@@ -31,7 +31,7 @@ impl RunId {
 
     fn new(at: Timestamp, attempt: u32) -> RunId {
         let suffix = if attempt == 0 { String::new() } else { format!("-{attempt}") };
-        RunId(format!("{}-{}{suffix}", at.strftime("%Y%m%dT%H%M%SZ"), std::process::id()))
+        RunId(format!("{}-{:07}{suffix}", at.strftime("%Y%m%dT%H%M%SZ"), std::process::id()))
     }
 
     /// The name.
@@ -185,6 +185,19 @@ impl Runs {
         Ok((Run { id, folder, progress: Progress::default() }, journal))
     }
 
+    /// Takes a run back that has moved nothing.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub(super) fn discard(&self, run: Run) -> io::Result<()> {
+        run.folder.remove_empty(Path::new(TRASH))?;
+        run.folder.remove_file(Path::new(journal::JOURNAL))?;
+        if let Some(runs) = self.tree.open(&runs_path())? {
+            runs.remove_empty(Path::new(run.id.as_str()))?;
+        }
+        Ok(())
+    }
+
     /// Forgets the journals of all but the last finished runs. A run that still has something in its trash is never
     /// forgotten.
     ///
@@ -192,16 +205,13 @@ impl Runs {
     /// Whatever the system says.
     pub fn forget_old(&self) -> io::Result<()> {
         let finished: Vec<Run> = self.list()?.into_iter().filter(|run| run.state() == State::Finished).collect();
-        let Some(runs) = self.tree.open(&runs_path())? else { return Ok(()) };
-        for run in finished.iter().rev().skip(REMEMBERED) {
+        for run in finished.into_iter().rev().skip(REMEMBERED) {
             if let Some(trash) = run.trash()?
                 && !trash.entries()?.is_empty()
             {
                 continue;
             }
-            run.folder.remove_empty(Path::new(TRASH))?;
-            run.folder.remove_file(Path::new(journal::JOURNAL))?;
-            runs.remove_empty(Path::new(run.id.as_str()))?;
+            self.discard(run)?;
         }
         Ok(())
     }

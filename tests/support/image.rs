@@ -4,10 +4,6 @@
 //! that name the same layer share it, as two images built on one base do. Layers are real gzipped tar files (one file
 //! of noise in each, so a layer is as large as it says), and configs name the right `diff_id`s, so any tool takes them.
 
-#![allow(dead_code, reason = "each test crate uses its own part")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
-#![allow(clippy::disallowed_methods, reason = "tests build and break trees")]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
@@ -15,21 +11,10 @@ use std::path::Path;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-pub(crate) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-pub(crate) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
-pub(crate) const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
-pub(crate) const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
-pub(crate) const OCI_EMPTY: &str = "application/vnd.oci.empty.v1+json";
-pub(crate) const OCI_ARTIFACT: &str = "application/vnd.oci.artifact.manifest.v1+json";
-pub(crate) const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
-pub(crate) const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
-pub(crate) const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
-pub(crate) const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
-
-/// `sha256:<hex>` of these bytes.
-pub(crate) fn sha256(bytes: &[u8]) -> String {
-    format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
-}
+use super::formats::{
+    DOCKER_CONFIG, DOCKER_LAYER, DOCKER_LIST, DOCKER_MANIFEST, OCI_ARTIFACT, OCI_CONFIG, OCI_EMPTY, OCI_INDEX,
+    OCI_LAYER, OCI_MANIFEST, hex_of, sha256,
+};
 
 /// Noise that no compressor shortens, the same for the same words.
 pub(crate) fn noise(words: &str, size: usize) -> Vec<u8> {
@@ -308,11 +293,6 @@ impl Image {
             child.write_blobs(blobs);
         }
     }
-}
-
-/// `<hex>` of `sha256:<hex>`.
-pub(crate) fn hex_of(digest: &str) -> &str {
-    digest.split_once(':').expect("a digest is algorithm:hex").1
 }
 
 /// A tar archive (ustar) with one regular file, mtime 0, owner 0.

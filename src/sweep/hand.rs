@@ -1,0 +1,284 @@
+//! The hand that moves things away, and the tally of what is gone.
+//!
+//! It is told by the plan what goes, entry by entry, and knows nothing else: it never looks whether something else could
+//! go as well. An entry that is gone already is no error; one that will not go is kept, with a finding that says why.
+//! What goes before what is for [`sweep`](super::sweep) to say; only the order within a repository is kept here.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rayon::prelude::*;
+
+use super::disk::{self, Folder, Gone};
+use super::trash;
+use crate::finding::{FindingKind, Findings, Severity};
+use crate::layout::{
+    INDEX, Item, LAYERS, MANIFESTS, REPOSITORIES, REVISIONS, RepositoryName, TAGS, UPLOADS, repository_dir,
+};
+use crate::plan::{Plan, RepositoryPlan, Totals};
+use crate::progress::Meter;
+
+/// How many things a worker takes at a time.
+const CHUNK: usize = 128;
+
+/// The hand that moves things away.
+pub(super) struct Hand<'a> {
+    tree: &'a Folder,
+    /// `None` if everything is deleted directly.
+    pub(super) trash: Option<&'a Folder>,
+    quarantine: bool,
+    findings: &'a Findings,
+    pub(super) tally: &'a Tally,
+    /// What the plan names and is still there, with the reason.
+    kept: Mutex<Vec<(PathBuf, String)>>,
+    /// Every link folder that is gone.
+    moved: Mutex<Vec<PathBuf>>,
+}
+
+impl<'a> Hand<'a> {
+    pub(super) fn new(
+        tree: &'a Folder,
+        trash: Option<&'a Folder>,
+        quarantine: bool,
+        findings: &'a Findings,
+        tally: &'a Tally,
+    ) -> Self {
+        Self { tree, trash, quarantine, findings, tally, kept: Mutex::default(), moved: Mutex::default() }
+    }
+
+    /// All links of one repository: tags and their history, then revisions, then layer links; uploads last.
+    pub(super) fn links(&self, plan: &RepositoryPlan, meter: &Meter) {
+        let folder = repository_dir(&plan.name);
+        let tags = folder.join(MANIFESTS).join(TAGS);
+
+        let names: Vec<String> = plan.tags.iter().map(|(tag, _)| tag.to_string()).collect();
+        self.take_all(&tags, &names, meter, |_| bump(&self.tally.tags));
+
+        let mut history: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
+        for (tag, digest, _) in &plan.tag_history {
+            let index = tags.join(tag.as_str()).join(INDEX).join(digest.algorithm().name());
+            history.entry(index).or_default().push(digest.hex());
+        }
+        for (index, names) in &history {
+            self.take_all(index, names, meter, |_| bump(&self.tally.tag_history));
+        }
+
+        let revisions = by_algorithm(plan.revisions.iter().map(|(digest, _)| digest));
+        for (algorithm, names) in &revisions {
+            let revisions = folder.join(MANIFESTS).join(REVISIONS).join(algorithm);
+            self.take_all(&revisions, names, meter, |_| bump(&self.tally.revisions));
+        }
+
+        for (algorithm, names) in &by_algorithm(plan.layer_links.iter()) {
+            let layers = folder.join(LAYERS).join(algorithm);
+            self.take_all(&layers, names, meter, |_| bump(&self.tally.layer_links));
+        }
+
+        let names: Vec<String> = plan.uploads.iter().map(|(upload, _)| upload.to_string()).collect();
+        self.take_all(&folder.join(UPLOADS), &names, meter, |place| {
+            bump(&self.tally.uploads);
+            self.tally.upload_bytes.fetch_add(plan.uploads[place].1, Ordering::Relaxed);
+        });
+    }
+
+    /// All blobs, shard by shard, side by side.
+    pub(super) fn blobs(&self, plan: &Plan, meter: &Meter) {
+        let shard = |place: usize| Item::Blob(plan.blobs[place].digest.clone()).path().parent().map(Path::to_owned);
+        let same_shard = |a: &crate::plan::BlobPlan, b: &crate::plan::BlobPlan| {
+            (a.digest.algorithm(), a.digest.as_bytes()[0]) == (b.digest.algorithm(), b.digest.as_bytes()[0])
+        };
+        let mut start = 0;
+        let mut shards = Vec::new();
+        for blobs in plan.blobs.chunk_by(same_shard) {
+            shards.push((start, blobs));
+            start += blobs.len();
+        }
+        shards.into_par_iter().for_each(|(start, blobs)| {
+            let Some(shard) = shard(start) else { return };
+            let names: Vec<String> = blobs.iter().map(|blob| blob.digest.hex()).collect();
+            self.take_all(&shard, &names, meter, |place| {
+                self.tally.blob(blobs[place].size.bytes, blobs[place].size.disk_bytes);
+            });
+        });
+    }
+
+    /// Takes entries of one folder away. `gone` is called with the place of each that was there and is gone.
+    fn take_all(&self, folder: &Path, names: &[String], meter: &Meter, gone: impl Fn(usize) + Sync) {
+        if names.is_empty() {
+            return;
+        }
+        let from = match self.tree.open(folder) {
+            Ok(Some(from)) => from,
+            // Somebody took the whole folder away. That is what was to be reached, and the recheck will see it.
+            Ok(None) => return meter.add(names.len() as u64),
+            Err(error) => {
+                names.iter().for_each(|name| self.keep(&folder.join(name), error.to_string()));
+                return meter.add(names.len() as u64);
+            }
+        };
+        let to = match self.trash.map(|trash| trash.make(folder)).transpose() {
+            Ok(to) => to,
+            Err(error) if disk::is_full(&error) && !self.quarantine => None,
+            Err(error) => {
+                names.iter().for_each(|name| self.keep(&folder.join(name), error.to_string()));
+                return meter.add(names.len() as u64);
+            }
+        };
+        names.par_chunks(CHUNK).enumerate().for_each(|(chunk, names)| {
+            let mut done = Vec::with_capacity(names.len());
+            for (place, name) in names.iter().enumerate() {
+                match self.take(&from, to.as_ref(), folder, Path::new(name)) {
+                    Ok(Gone::Now) => {
+                        gone(chunk * CHUNK + place);
+                        done.push(folder.join(name));
+                    }
+                    Ok(Gone::Before) => {}
+                    Err(why) => self.keep(&folder.join(name), why),
+                }
+                meter.add(1);
+            }
+            // Blobs are many, and nobody asks for them again.
+            if folder.starts_with(REPOSITORIES) {
+                self.moved.lock().unwrap_or_else(PoisonError::into_inner).extend(done);
+            }
+        });
+    }
+
+    /// Takes one entry away: by a rename, or directly where that is impossible.
+    fn take(&self, from: &Folder, to: Option<&Folder>, folder: &Path, name: &Path) -> Result<Gone, String> {
+        if let Some(to) = to {
+            match from.move_to(name, to) {
+                Ok(Gone::Now) => {
+                    bump(&self.tally.in_trash);
+                    return Ok(Gone::Now);
+                }
+                Ok(Gone::Before) => return Ok(Gone::Before),
+                Err(error) if !self.quarantine && (disk::is_full(&error) || disk::is_other_device(&error)) => {}
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+        trash::remove(from, name, &folder.join(name)).map(|()| Gone::Now)
+    }
+
+    /// Removes the empty folders of a repository of which nothing is left, and of the namespaces above it. What still
+    /// holds something stays, whatever it is.
+    pub(super) fn empty_folders(&self, repository: &RepositoryName) {
+        let path = repository_dir(repository);
+        let result = (|| {
+            let Some(folder) = self.tree.open(&path)? else { return Ok(()) };
+            for part in [MANIFESTS, LAYERS, UPLOADS] {
+                if let Some(inner) = folder.open(Path::new(part))? {
+                    remove_empty_below(&inner)?;
+                    folder.remove_empty(Path::new(part))?;
+                }
+            }
+            bump(&self.tally.repositories);
+            let mut above = path.as_path();
+            while let (Some(parent), Some(name)) = (above.parent(), above.file_name()) {
+                if parent.as_os_str().is_empty() {
+                    break;
+                }
+                let Some(folder) = self.tree.open(parent)? else { break };
+                match folder.remove_empty(Path::new(name)) {
+                    Ok(_) => above = parent,
+                    // Another repository lies in it.
+                    Err(error) if disk::is_occupied(&error) => break,
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(())
+        })();
+        if let Err(error) = result {
+            self.keep(&path, io::Error::to_string(&error));
+        }
+    }
+
+    fn keep(&self, path: &Path, why: String) {
+        let message = format!("could not be removed: {why}");
+        self.findings.add(Severity::Error, FindingKind::NotRemoved, None, path, message);
+        self.kept().push((path.to_owned(), why));
+    }
+
+    /// What the plan names and is still there, with the reason.
+    pub(super) fn kept(&self) -> MutexGuard<'_, Vec<(PathBuf, String)>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Every link folder that is gone. Asked once: they are handed over.
+    pub(super) fn moved(&self) -> HashSet<PathBuf> {
+        std::mem::take(&mut *self.moved.lock().unwrap_or_else(PoisonError::into_inner)).into_iter().collect()
+    }
+}
+
+/// What is gone, counted by many threads.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    tags: AtomicU64,
+    tag_history: AtomicU64,
+    revisions: AtomicU64,
+    layer_links: AtomicU64,
+    uploads: AtomicU64,
+    upload_bytes: AtomicU64,
+    blobs: AtomicU64,
+    blob_bytes: AtomicU64,
+    blob_disk_bytes: AtomicU64,
+    repositories: AtomicU64,
+    /// How many of these are in the trash, and not deleted directly.
+    in_trash: AtomicU64,
+}
+
+impl Tally {
+    pub(super) fn blob(&self, bytes: u64, disk_bytes: u64) {
+        self.blobs.fetch_add(1, Ordering::Relaxed);
+        self.blob_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.blob_disk_bytes.fetch_add(disk_bytes, Ordering::Relaxed);
+    }
+
+    /// How many things are in the trash.
+    pub(super) fn moved(&self) -> u64 {
+        self.in_trash.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn totals(&self) -> Totals {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let mut totals = Totals::default();
+        totals.tags.count = get(&self.tags);
+        totals.tag_history.count = get(&self.tag_history);
+        totals.revisions.count = get(&self.revisions);
+        totals.layer_links.count = get(&self.layer_links);
+        totals.uploads.count = get(&self.uploads);
+        totals.uploads.bytes = get(&self.upload_bytes);
+        totals.blobs.count = get(&self.blobs);
+        totals.blobs.bytes = get(&self.blob_bytes);
+        totals.blobs.disk_bytes = get(&self.blob_disk_bytes);
+        totals.repositories.count = get(&self.repositories);
+        totals
+    }
+}
+
+fn bump(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+fn by_algorithm<'a>(digests: impl Iterator<Item = &'a crate::digest::Digest>) -> BTreeMap<&'static str, Vec<String>> {
+    let mut names: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
+    for digest in digests {
+        names.entry(digest.algorithm().name()).or_default().push(digest.hex());
+    }
+    names
+}
+
+/// Removes empty folders below this one, from the bottom up. A folder that holds anything else is an error.
+fn remove_empty_below(folder: &Folder) -> io::Result<()> {
+    for (name, _) in folder.entries()? {
+        let name = crate::layout::component(&name);
+        if let Some(inner) = folder.open(name)? {
+            remove_empty_below(&inner)?;
+        }
+        folder.remove_empty(name)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! A registry's tree, written as distribution 2.8 writes it, from words that read like the scenario:
+//!
+//! ```text
+//! let tree = Tree::new();
+//! let app = tree.repository("team/app");
+//! let v1 = app.image("v1");
+//! let old = app.untagged("old");
+//! ```
+//!
+//! Beside the builder stand its breakers (a bad disk, a careless hand) and three witnesses that know nothing of
+//! regsweep: what is there ([`Tree::objects`]), what every tag can deliver ([`Tree::deliverable`]), and what the whole
+//! tree looks like to `stat` ([`Tree::fingerprint`]). The same words give the same bytes, so two images that name the
+//! same layer share it.
+
+mod breakers;
+mod manifest;
+mod repository;
+mod witness;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::formats::halves;
+
+pub(crate) use manifest::{Blob, Manifest};
+pub(crate) use repository::Repository;
+
+/// A registry's storage root in a temporary folder.
+pub(crate) struct Tree {
+    dir: TempDir,
+    labels: RefCell<BTreeMap<String, String>>,
+    stashed: Cell<u32>,
+}
+
+impl Tree {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::Builder::new().prefix("regsweep-tree-").tempdir().unwrap();
+        let tree = Self { dir, labels: RefCell::default(), stashed: Cell::new(0) };
+        fs::create_dir_all(tree.v2().join("blobs/sha256")).unwrap();
+        fs::create_dir_all(tree.repositories()).unwrap();
+        tree
+    }
+
+    /// Room beside the registry, for config files and copies of the binary.
+    pub(crate) fn beside(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The storage root.
+    pub(crate) fn root(&self) -> PathBuf {
+        self.dir.path().join("registry")
+    }
+
+    pub(crate) fn v2(&self) -> PathBuf {
+        self.root().join("docker/registry/v2")
+    }
+
+    pub(crate) fn repositories(&self) -> PathBuf {
+        self.v2().join("repositories")
+    }
+
+    /// Where regsweep keeps its lock, its runs and their trash.
+    pub(crate) fn regsweep(&self) -> PathBuf {
+        self.v2().join("_regsweep")
+    }
+
+    pub(crate) fn repository(&self, name: &str) -> Repository<'_> {
+        Repository { tree: self, name: name.to_owned() }
+    }
+
+    /// A blob that nothing refers to.
+    pub(crate) fn orphan(&self, words: &str) -> Blob {
+        let blob = Blob::layer(words);
+        self.put(&blob);
+        self.label(&blob.digest, &format!("<orphan {words}>"));
+        blob
+    }
+
+    /// Writes a blob, as its upload does.
+    pub(crate) fn put(&self, blob: &Blob) {
+        write(&self.data(&blob.digest), &blob.bytes);
+    }
+
+    /// The folder of a blob.
+    pub(crate) fn blob(&self, digest: &str) -> PathBuf {
+        let (algorithm, hex) = halves(digest);
+        self.v2().join("blobs").join(algorithm).join(&hex[..2]).join(hex)
+    }
+
+    /// The content of a blob.
+    pub(crate) fn data(&self, digest: &str) -> PathBuf {
+        self.blob(digest).join("data")
+    }
+
+    fn label(&self, digest: &str, label: &str) {
+        self.labels.borrow_mut().entry(digest.to_owned()).or_insert_with(|| label.to_owned());
+    }
+
+    /// The text with digests replaced by the words of the scenario, for failures that a person can read.
+    pub(crate) fn explain(&self, text: &str) -> String {
+        self.labels.borrow().iter().fold(text.to_owned(), |text, (digest, label)| text.replace(digest, label))
+    }
+}
+
+pub(crate) fn blob_object(digest: &str) -> String {
+    format!("blob {digest}")
+}
+
+/// Writes a file and the folders above it.
+pub(crate) fn write(path: &Path, bytes: &[u8]) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, bytes).unwrap();
+}
