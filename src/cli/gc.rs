@@ -116,12 +116,18 @@ const WHOLE: &str = ".";
 struct Ended {
     collection: Option<Collection>,
     swept: Option<Swept>,
+    /// What is gone; zero unless something was swept.
+    removed: Totals,
     outcome: Outcome,
     /// Said on standard error, and why the exit code is not that of the report alone.
     complaint: Option<(Exit, String)>,
 }
 
 impl Ended {
+    fn new(collection: Option<Collection>, outcome: Outcome) -> Ended {
+        Ended { collection, swept: None, removed: Totals::default(), outcome, complaint: None }
+    }
+
     /// Refused for a reason that the evidence does not tell, so that it is noted for the report as well.
     fn refused_for(text: String, findings: &Findings) -> Ended {
         findings.add(Severity::Error, FindingKind::Refused, None, Path::new(WHOLE), text.clone());
@@ -129,7 +135,7 @@ impl Ended {
     }
 
     fn refused(text: String) -> Ended {
-        Ended { collection: None, swept: None, outcome: Outcome::Refused, complaint: Some((Exit::Refused, text)) }
+        Ended { complaint: Some((Exit::Refused, text)), ..Ended::new(None, Outcome::Refused) }
     }
 }
 
@@ -174,14 +180,12 @@ fn dry_run(
 ) -> Result<Ended, Failure> {
     look_for_other_runs(registry, findings);
     let collection = collect(registry, options(args, now), findings, watch);
-    Ok(match &collection.brake {
-        None => Ended { collection: Some(collection), swept: None, outcome: Outcome::Complete, complaint: None },
-        Some(brake) => {
-            findings.add(Severity::Error, FindingKind::Refused, None, Path::new(WHOLE), brake.to_string());
-            let complaint = Some((Exit::Refused, format!("a sweep would be refused: {brake}")));
-            Ended { collection: Some(collection), swept: None, outcome: Outcome::Refused, complaint }
-        }
-    })
+    let Some(brake) = &collection.brake else {
+        return Ok(Ended::new(Some(collection), Outcome::Complete));
+    };
+    findings.add(Severity::Error, FindingKind::Refused, None, Path::new(WHOLE), brake.to_string());
+    let complaint = Some((Exit::Refused, format!("a sweep would be refused: {brake}")));
+    Ok(Ended { complaint, ..Ended::new(Some(collection), Outcome::Refused) })
 }
 
 /// A dry run takes no lock and puts nothing back; it says what stands in the way of its figures.
@@ -243,9 +247,9 @@ fn real_run(
     if let Some(brake) = &collection.brake {
         findings.add(Severity::Error, FindingKind::Refused, None, Path::new(WHOLE), brake.to_string());
         let complaint = Some((Exit::Refused, brake.to_string()));
-        return Ok(Ended { collection: Some(collection), swept: None, outcome: Outcome::Refused, complaint });
+        return Ok(Ended { complaint, ..Ended::new(Some(collection), Outcome::Refused) });
     }
-    let mut ended = Ended { collection: None, swept: None, outcome: Outcome::Complete, complaint: None };
+    let mut ended = Ended::new(None, Outcome::Complete);
     if !collection.plan.is_empty() {
         let options =
             sweep::Options { quarantine: args.quarantine, delete_untagged: args.delete_untagged, window_began };
@@ -254,12 +258,17 @@ fn real_run(
                 if !swept.is_complete {
                     ended.outcome = Outcome::Incomplete;
                 }
+                ended.removed = swept.removed;
                 ended.swept = Some(swept);
             }
             Err(error) => {
                 let (outcome, exit, kind) = match &error {
                     SweepError::Changed(_) => (Outcome::Refused, Exit::Refused, FindingKind::Refused),
                     SweepError::ChangedMeanwhile { .. } => (Outcome::Incomplete, Exit::Stopped, FindingKind::Stopped),
+                    SweepError::ChangedTooLate { removed, .. } => {
+                        ended.removed = **removed;
+                        (Outcome::Incomplete, Exit::Stopped, FindingKind::Stopped)
+                    }
                     SweepError::NotPutBack { .. } | SweepError::Io { .. } => {
                         (Outcome::Incomplete, Exit::Failed, FindingKind::Stopped)
                     }
@@ -337,7 +346,7 @@ fn finish(
     started_at: Timestamp,
     ended: Ended,
 ) -> Result<Exit, Failure> {
-    let Ended { collection, swept, outcome, complaint } = ended;
+    let Ended { collection, swept, removed, outcome, complaint } = ended;
     let nothing = Plan::default();
     let plan = collection.as_ref().map_or(&nothing, |collection| &collection.plan);
     let mut report = Report {
@@ -353,7 +362,7 @@ fn finish(
         read_only,
         scanned: collection.as_ref().map(scanned).unwrap_or_default(),
         garbage: plan.totals(),
-        removed: swept.as_ref().map_or_else(Totals::default, |swept| swept.removed),
+        removed,
         repositories: collection.as_ref().map(repositories).unwrap_or_default(),
         plan,
         findings: findings.into_sorted(),

@@ -242,6 +242,12 @@ impl Tally {
         self.in_trash.load(Ordering::Relaxed)
     }
 
+    /// How many links and uploads are gone, one way or the other.
+    pub(super) fn links(&self) -> u64 {
+        let counters = [&self.tags, &self.tag_history, &self.revisions, &self.layer_links, &self.uploads];
+        counters.into_iter().map(|counter| counter.load(Ordering::Relaxed)).sum()
+    }
+
     pub(super) fn totals(&self) -> Totals {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let mut totals = Totals::default();

@@ -86,6 +86,21 @@ pub enum SweepError {
         /// How many things were put back.
         items: u64,
     },
+    /// Somebody has written to the registry while links went, and some of those were deleted directly.
+    #[error(
+        "{what}; no blob was removed. What this run had moved was put back ({items} things); what it had to delete \
+         directly is gone ({gone} links, which nothing needed when they were looked at)"
+    )]
+    ChangedTooLate {
+        /// What has changed.
+        what: String,
+        /// How many things were put back.
+        items: u64,
+        /// How many things are gone.
+        gone: u64,
+        /// What went, by kind; what was put back is counted as well, where there was any.
+        removed: Box<Totals>,
+    },
     /// Putting back did not work either.
     #[error(
         "{what}; putting back what this run had moved failed for {}: {why}. The next run tries again",
@@ -137,12 +152,20 @@ pub fn sweep(
     watch: &dyn Watch,
 ) -> Result<Swept, SweepError> {
     let io_error = |what| move |source| SweepError::Io { what, source };
-    if let Some(what) = recheck::changed(registry, inventory, plan, &HashSet::new()) {
-        return Err(SweepError::Changed(what));
-    }
     let runs = Runs::of(registry).map_err(io_error("cannot open the registry's folder"))?;
     let tally = Tally::default();
-    let mut recorded = begin(&runs, plan, options, &tally, findings)?;
+    let is_unchanged = || match recheck::changed(registry, inventory, plan, &HashSet::new()) {
+        None => Ok(()),
+        Some(what) => Err(SweepError::Changed(what)),
+    };
+    let mut recorded = begin(&runs, plan, options, &tally, findings, &is_unchanged)?;
+    // As late as possible: the journal of a large plan takes its time.
+    if let Err(changed) = is_unchanged() {
+        if let Some((run, _)) = recorded {
+            runs.discard(run).map_err(io_error("cannot take back the run's folder"))?;
+        }
+        return Err(changed);
+    }
     let trash = match &recorded {
         Some((run, _)) => run.trash().map_err(io_error("cannot open the run's trash"))?,
         None => None,
@@ -156,7 +179,7 @@ pub fn sweep(
     let links_seconds = began.elapsed().as_secs_f64();
 
     if let Some(what) = recheck::changed(registry, inventory, plan, &hand.moved()) {
-        return Err(put_back(&runs, recorded.map(|(run, _)| run), what));
+        return Err(put_back(&runs, recorded.map(|(run, _)| run), what, &tally));
     }
 
     let began = Instant::now();
@@ -193,9 +216,11 @@ pub fn sweep(
 }
 
 /// Undoes a run that has moved links only.
-fn put_back(runs: &Runs, run: Option<Run>, what: String) -> SweepError {
+fn put_back(runs: &Runs, run: Option<Run>, what: String, tally: &Tally) -> SweepError {
+    let gone = tally.links().saturating_sub(tally.moved());
+    let too_late = |what, items| SweepError::ChangedTooLate { what, items, gone, removed: Box::new(tally.totals()) };
     let Some(run) = run else {
-        return SweepError::Changed(what);
+        return too_late(what, 0);
     };
     let failed = |path: PathBuf, why: String| SweepError::NotPutBack { what: what.clone(), path, why };
     match runs.put_back(&run, &Meter::new()) {
@@ -205,6 +230,7 @@ fn put_back(runs: &Runs, run: Option<Run>, what: String) -> SweepError {
             None => {
                 let noted = run.note(&Event::Restored { at: Timestamp::now().to_string(), items: back.items });
                 match noted {
+                    Ok(()) if gone > 0 => too_late(what, back.items),
                     Ok(()) => SweepError::ChangedMeanwhile { what, items: back.items },
                     Err(error) => failed(PathBuf::from(journal::JOURNAL), error.to_string()),
                 }
@@ -286,6 +312,7 @@ fn begin(
     options: Options,
     tally: &Tally,
     findings: &Findings,
+    is_unchanged: &dyn Fn() -> Result<(), SweepError>,
 ) -> Result<Option<(Run, Journal)>, SweepError> {
     let what = "cannot make the run's folder and journal in _regsweep";
     let attempt = || -> io::Result<(Run, Journal)> {
@@ -309,6 +336,7 @@ fn begin(
         }
         Err(source) => return Err(SweepError::Io { what, source }),
     }
+    is_unchanged()?;
     let freed = free_the_largest(runs, plan, tally, findings);
     let say = |more: &str| {
         let message =
