@@ -11,7 +11,7 @@
 
 use std::collections::HashMap;
 
-use serde_saphyr::granit_parser::{Event, Marker, Parser, ScalarStyle, Span, StrInput, Tag};
+use granit_parser::{Event, Marker, Parser, ScalarStyle, Span, StrInput, Tag};
 
 /// How many values a text may hold once its aliases are expanded. A registry's config has a few hundred.
 const MAX_VALUES: usize = 50_000;
