@@ -13,7 +13,8 @@ pub(crate) const DOCKER_LIST: &str = "application/vnd.docker.distribution.manife
 pub(crate) const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 pub(crate) const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 
-/// Above this the tests look at a file's size and not at its bytes, so that a sparse 3 GB file costs nothing.
+/// Above this the tests look at a file's size and not at its bytes, so that a sparse 3 GB file costs nothing. No
+/// manifest and no link is as large.
 pub(crate) const TOO_LARGE_TO_HASH: u64 = 64 << 20;
 
 /// `sha256:<hex>` of these bytes.

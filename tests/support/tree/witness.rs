@@ -81,9 +81,10 @@ fn digests(folder: &Path) -> Vec<String> {
 
 impl Tree {
     /// Everything that a client can get by tag (with `by_digest`: by any revision too), as facts like
-    /// `team/app:v1 gets blob sha256:...`. It asks what the registry asks when it serves a pull: the tag's current link,
-    /// the revision link in this repository, the blob with the right digest; for each config and layer a layer link in
-    /// this repository and the blob; the children of an index likewise. What held before a run must hold after it.
+    /// `team/app:v1 gets blob sha256:...`. It asks what the registry asks when it serves a pull: the tag's current
+    /// link, the revision link in this repository, the blob with the right digest; for each config and layer a layer
+    /// link in this repository and the blob; the children of an index likewise. What held before a run must hold after
+    /// it.
     ///
     /// It reads a manifest in the plainest way: every digest in it, whatever the shape, but for `subject` and
     /// annotations. It shares no idea with the collector, so they cannot be wrong together.
@@ -128,7 +129,11 @@ impl Tree {
         let target = link(&repository.join("_manifests/revisions").join(algorithm).join(hex).join("link"));
         let Some(target) = target.filter(|target| self.holds(target)) else { return };
         facts.insert(format!("{who} gets manifest {digest}"));
-        let Ok(bytes) = fs::read(self.data(&target)) else { return };
+        let path = self.data(&target);
+        if fs::metadata(&path).is_ok_and(|metadata| metadata.len() > TOO_LARGE_TO_HASH) {
+            return;
+        }
+        let Ok(bytes) = fs::read(path) else { return };
         let Ok(value) = serde_json::from_slice::<Value>(&bytes) else { return };
         let mut children = BTreeSet::new();
         every_digest(&value, &mut children);
@@ -171,7 +176,8 @@ fn every_digest(value: &Value, found: &mut BTreeSet<String>) {
 
 /// The digest in a link file, where there is a regular file and it holds one.
 fn link(path: &Path) -> Option<String> {
-    if !fs::metadata(path).ok()?.is_file() {
+    let metadata = fs::metadata(path).ok()?;
+    if !metadata.is_file() || metadata.len() > TOO_LARGE_TO_HASH {
         return None;
     }
     fs::read_to_string(path).ok().filter(|text| is_digest(text))
