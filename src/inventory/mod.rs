@@ -6,6 +6,7 @@
 
 mod blobs;
 mod digests;
+mod find;
 mod repositories;
 
 use std::path::{Path, PathBuf};
@@ -66,7 +67,7 @@ pub fn scan(registry: &Registry, findings: &Findings, meter: &Meter) -> Inventor
     look_for_unknown_entries(registry, findings);
     let table = blobs::scan(registry, findings, meter);
     let digests = Digests::new(table);
-    let found = repositories::find(registry, findings);
+    let found = find::find(registry, findings);
     meter.expect(found.folders.len() as u64);
     let mut unlistable = found.unlistable;
     let (mut repositories, failed): (Vec<Repository>, Vec<Vec<Unreadable>>) = found
