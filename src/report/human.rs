@@ -8,8 +8,10 @@ use super::{Outcome, Report, RepositoryReport};
 use crate::finding::{Finding, FindingKind, Severity};
 use crate::plan::{Action, ActionKind, Reason, Totals};
 
-/// How many repositories and findings a summary names.
+/// How many repositories a summary names.
 const TOP: usize = 10;
+/// How many findings a summary names. A finding takes two or three lines, and a summary fits a screen.
+const TOP_FINDINGS: usize = 4;
 /// The width that text is wrapped to.
 const WIDTH: usize = 80;
 /// Where the text begins that stands beside a heading.
@@ -159,7 +161,7 @@ impl Page<'_> {
         .collect();
         let text = if counts.is_empty() { "none".to_owned() } else { counts.join(", ") };
         self.section("Findings", &text)?;
-        let named = if self.style.verbose { findings.len() } else { TOP };
+        let named = if self.style.verbose { findings.len() } else { TOP_FINDINGS };
         for finding in findings.iter().take(named) {
             let severity = match finding.severity {
                 Severity::Error => self.red("error"),

@@ -16,6 +16,8 @@ use crate::registry::Kind;
 
 /// How many entries of one folder a worker takes at a time.
 const CHUNK: usize = 64;
+/// How deep a path may be. Every level holds a folder open; no registry makes half as many.
+const DEEPEST: usize = 128;
 
 /// What became of putting back.
 #[derive(Debug, Default)]
@@ -250,6 +252,9 @@ impl Purger<'_> {
 
     /// Deletes a folder with its contents.
     fn entry(&self, parent: &Folder, name: &Path, path: &Path, all: bool) {
+        if path.components().count() > DEEPEST {
+            return self.keep(path, "nested deeper than a registry nests; look at it and delete it by hand".to_owned());
+        }
         let item = Item::at(path);
         let only_file = match item {
             Some(Item::Blob(_)) => Some(DATA),
@@ -296,4 +301,125 @@ fn is_the_registrys(name: &[u8]) -> bool {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::disallowed_methods, reason = "tests build trees")]
+
+    use std::fs;
+
+    use super::*;
+    use crate::registry::Dir;
+
+    struct Place {
+        temp: tempfile::TempDir,
+    }
+
+    impl Place {
+        /// A tree and a trash, with these files in them; each holds its own path.
+        fn new(files: &[&str]) -> Place {
+            let temp = tempfile::tempdir().unwrap();
+            let place = Place { temp };
+            for folder in ["tree", "trash"] {
+                fs::create_dir(place.path(folder)).unwrap();
+            }
+            for file in files {
+                fs::create_dir_all(place.path(file).parent().unwrap()).unwrap();
+                fs::write(place.path(file), file).unwrap();
+            }
+            place
+        }
+
+        fn path(&self, path: &str) -> PathBuf {
+            self.temp.path().join(path)
+        }
+
+        fn folder(&self, path: &str) -> Folder {
+            Folder::of(&Dir::open_root(&self.path(path)).unwrap()).unwrap()
+        }
+
+        fn put_back(&self) -> PutBack {
+            put_back(&self.folder("tree"), &self.folder("trash"), &Meter::new()).unwrap()
+        }
+
+        fn read(&self, path: &str) -> Option<String> {
+            fs::read_to_string(self.path(path)).ok()
+        }
+    }
+
+    const HEX: &str = "ab00000000000000000000000000000000000000000000000000000000000000";
+
+    fn paths() -> [String; 4] {
+        [
+            format!("blobs/sha256/ab/{HEX}/data"),
+            format!("repositories/team/app/_layers/sha256/{HEX}/link"),
+            format!("repositories/team/app/_manifests/revisions/sha256/{HEX}/link"),
+            format!("repositories/team/app/_manifests/tags/v1/index/sha256/{HEX}/link"),
+        ]
+    }
+
+    #[test]
+    fn everything_goes_back_to_its_place() {
+        let in_trash = paths().map(|path| format!("trash/{path}"));
+        let place = Place::new(&in_trash.each_ref().map(String::as_str));
+        let back = place.put_back();
+        assert_eq!((back.items, back.anew, back.failed), (4, 0, vec![]));
+        for path in paths() {
+            assert_eq!(place.read(&format!("tree/{path}")), Some(format!("trash/{path}")));
+        }
+        assert!(place.folder("trash").entries().unwrap().is_empty(), "no empty folder is left in the trash");
+    }
+
+    /// What the registry has written anew stays; what only looks like it does not cost the copy in the trash.
+    #[test]
+    fn what_is_there_already_is_never_replaced() {
+        let [blob, link, ..] = paths();
+        let place = Place::new(&[&format!("trash/{blob}"), &format!("trash/{link}")]);
+        // The same size in the tree: written anew. An empty link: a crash has left it.
+        for (path, content) in [(&blob, "x".repeat(format!("trash/{blob}").len())), (&link, String::new())] {
+            let path = place.path(&format!("tree/{path}"));
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+        let back = place.put_back();
+        assert_eq!((back.items, back.anew), (0, 1));
+        assert!(place.read(&format!("tree/{blob}")).unwrap().starts_with("xxx"));
+        assert_eq!(place.read(&format!("trash/{blob}")), None);
+        assert_eq!(back.failed.len(), 1, "{:?}", back.failed);
+        assert_eq!(place.read(&format!("trash/{link}")), Some(format!("trash/{link}")), "the good copy is kept");
+        assert_eq!(place.read(&format!("tree/{link}")), Some(String::new()));
+    }
+
+    #[test]
+    fn nothing_is_put_where_no_item_belongs() {
+        let place = Place::new(&["trash/etc/passwd", "trash/blobs/sha256/zz/data", "trash/repositories/a/notes.txt"]);
+        let back = place.put_back();
+        assert_eq!(back.items, 0);
+        assert_eq!(back.failed.len(), 3, "{:?}", back.failed);
+        assert!(place.folder("tree").entries().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_purge_takes_what_a_registry_writes_and_nothing_else() {
+        let [blob, link, ..] = paths();
+        let upload = "trash/repositories/team/app/_uploads/1-2";
+        let place = Place::new(&[
+            &format!("trash/{blob}"),
+            &format!("trash/{link}"),
+            &format!("trash/blobs/sha256/ab/{HEX}/notes.txt"),
+            &format!("{upload}/data"),
+            &format!("{upload}/hashstates/sha256/0"),
+        ]);
+        std::os::unix::fs::symlink(place.path("tree"), place.path(&format!("{upload}/swapped"))).unwrap();
+        fs::write(place.path("tree/data"), "outside").unwrap();
+        let meter = Meter::new();
+        let purged = purge(&place.folder("trash"), &meter);
+        assert_eq!(purged.items, 2, "the link and the upload");
+        let kept: Vec<PathBuf> = purged.kept.into_iter().map(|(path, _)| path).collect();
+        assert_eq!(kept, [PathBuf::from(format!("blobs/sha256/ab/{HEX}/notes.txt"))]);
+        assert_eq!(place.read(&format!("trash/{blob}")), None);
+        assert!(!place.path(upload).exists());
+        assert_eq!(place.read("tree/data").as_deref(), Some("outside"), "a symbolic link is removed, not followed");
+    }
 }
