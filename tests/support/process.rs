@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read as _, Seek as _};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -57,8 +57,10 @@ pub(crate) fn bound_by_permissions<S: AsRef<OsStr>>(tree: &Tree, program: &Path,
 fn copy_of_the_binary(tree: &Tree) -> PathBuf {
     let binary = tree.beside().join("regsweep-copy");
     if !binary.exists() {
-        fs::copy(the_binary(), &binary).unwrap();
-        fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).unwrap();
+        // By another process: a file that this one has open for writing is inherited by whatever another test starts in
+        // that moment, and then the copy cannot be run ("text file busy").
+        let copied = Command::new("install").arg("-m755").arg(the_binary()).arg(&binary).status().unwrap();
+        assert!(copied.success(), "cannot copy the binary");
     }
     binary
 }
