@@ -189,7 +189,8 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn manifests(&mut self) -> Result<(), Unreadable> {
-        let Some(dir) = self.open(&self.repository.path.join(MANIFESTS))? else { return Ok(()) };
+        // Watched as well: the first tag or revision of a repository makes a new folder in it.
+        let Some(dir) = self.open_watched(&self.repository.path.join(MANIFESTS))? else { return Ok(()) };
         let (mut revisions, mut tags) = (false, false);
         dir.for_each(|name, kind| {
             let path = dir.path().join(component(name));

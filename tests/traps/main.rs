@@ -8,7 +8,9 @@
 #![allow(clippy::disallowed_methods, reason = "tests build and break trees")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
+mod back;
 mod damage;
+mod forgotten;
 mod found;
 mod leftovers;
 mod names;
