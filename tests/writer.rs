@@ -118,12 +118,11 @@ const WRITINGS: &[Writing] = &[
         let loose = loose(tree, "team/app");
         tree.repository("team/app").push(&loose);
     }),
-    ("the first tag of a repository", first_tag),
 ];
 
 #[test]
 fn t20_a_push_between_scan_and_sweep_stops_the_run() {
-    for (what, write) in WRITINGS {
+    for (what, write) in WRITINGS.iter().chain(&[("the first tag of a repository", first_tag as fn(&Tree))]) {
         println!("{what}");
         let tree = tree();
         let registry = Registry::open(&tree.root()).unwrap();
@@ -137,33 +136,40 @@ fn t20_a_push_between_scan_and_sweep_stops_the_run() {
     }
 }
 
-/// The same at the moment at which the links begin to go: seen before the first blob goes, and all links are put back.
+/// Somebody writes at the moment at which the links begin to go: it is seen before the first blob goes, and all links
+/// are put back.
+fn is_seen_while_links_go(what: &str, write: fn(&Tree)) {
+    println!("{what}");
+    let tree = Mutex::new(tree());
+    let (before, registry) = opened(&tree);
+    let seen = scanned(&registry);
+    let mut pushed = BTreeSet::new();
+    let watch = at(Phase::Links, || {
+        let tree = tree.lock().unwrap();
+        write(&tree);
+        pushed = tree.deliverable(true);
+    });
+    let error = swept(&registry, &seen, false, &watch).expect_err(what);
+    let tree = tree.lock().unwrap();
+    assert!(matches!(error, SweepError::ChangedMeanwhile { items: 1.., .. }), "{what}: {error}");
+    assert!(before.is_subset(&tree.objects()), "{what}: everything is back");
+    assert_eq!(tree.deliverable(true), pushed, "{what}");
+    // Nothing is left for the next run to put back.
+    let run = support::scenario::gc(&tree, &["--registry-stopped"]);
+    assert!(!run.report().has_finding("cut off"), "{what}: {}", run.text());
+}
+
 #[test]
 fn t20_a_push_while_links_go_puts_everything_back() {
-    for (what, write) in WRITINGS {
-        // Written in place between the look and the rename: the race that only a read-only registry closes.
-        if what.ends_with("all in place") {
-            continue;
-        }
-        println!("{what}");
-        let tree = Mutex::new(tree());
-        let (before, registry) = opened(&tree);
-        let seen = scanned(&registry);
-        let mut pushed = BTreeSet::new();
-        let watch = at(Phase::Links, || {
-            let tree = tree.lock().unwrap();
-            write(&tree);
-            pushed = tree.deliverable(true);
-        });
-        let error = swept(&registry, &seen, false, &watch).expect_err(what);
-        let tree = tree.lock().unwrap();
-        assert!(matches!(error, SweepError::ChangedMeanwhile { items: 1.., .. }), "{what}: {error}");
-        assert!(before.is_subset(&tree.objects()), "{what}: everything is back");
-        assert_eq!(tree.deliverable(true), pushed, "{what}");
-        // Nothing is left for the next run to put back.
-        let run = support::scenario::gc(&tree, &["--registry-stopped"]);
-        assert!(!run.report().has_finding("cut off"), "{what}: {}", run.text());
+    // What is written in place between the look and the rename is the race that only a read-only registry closes.
+    for (what, write) in WRITINGS.iter().filter(|(what, _)| !what.ends_with("all in place")) {
+        is_seen_while_links_go(what, *write);
     }
+}
+
+#[test]
+fn t20_the_first_tag_of_a_repository_is_seen_too() {
+    is_seen_while_links_go("the first tag of a repository", first_tag);
 }
 
 /// References die before referents: when the first blob goes, no link of the plan is left, and all blobs are there.
@@ -190,6 +196,22 @@ fn t20_no_blob_goes_before_the_last_link_has_gone() {
     }
 }
 
+/// The registry's own purger takes stale uploads away at any time: what is gone already is no failure, and not counted.
+#[test]
+fn t22_what_somebody_else_has_removed_is_no_failure() {
+    let tree = tree();
+    let app = tree.repository("team/app");
+    let [purged, stale] = ["purged", "stale"].map(|id| app.upload(id, Duration::from_secs(9_000_000)));
+    let registry = Registry::open(&tree.root()).unwrap();
+    let seen = scanned(&registry);
+    assert_eq!(seen.plan.totals().uploads.count, 2);
+    fs::remove_dir_all(purged).unwrap();
+    let swept = swept(&registry, &seen, false, &Unwatched).unwrap();
+    assert!(swept.is_complete && !stale.exists());
+    assert_eq!((swept.removed.uploads.count, swept.removed.blobs), (1, seen.plan.totals().blobs));
+    assert_eq!(support::scenario::gc(&tree, &["-m", "--registry-stopped"]).report().actions(), Vec::new());
+}
+
 /// The one step that cannot be undone comes after the mark that says so: a crash before it can still be put back.
 #[test]
 fn t27_the_trash_is_deleted_only_after_the_mark() {
@@ -202,6 +224,8 @@ fn t27_the_trash_is_deleted_only_after_the_mark() {
         for run in runs {
             let journal = fs::read_to_string(run.unwrap().path().join("journal.jsonl")).unwrap();
             assert!(journal.lines().last().unwrap().contains("\"event\":\"swept\""), "no mark yet:\n{journal}");
+            let planned = journal.lines().filter(|line| line.contains("\"event\":\"plan\"")).count();
+            assert_eq!(planned, seen.plan.actions().count(), "every action is in the journal");
             looked += 1;
         }
     });

@@ -597,3 +597,27 @@ fn t04_a_tags_history_behind_a_link_is_not_touched() {
         assert!(away.is_dir(), "{part}");
     }
 }
+
+/// ```text
+/// team/app   damaged => (x)     INDEX -> C      by-hand => INDEX' -> C'      no revision links for C, C', INDEX'
+/// ```
+/// Taint makes roots of all that is named, and what those need is found as for any other root.
+#[test]
+fn t07_taint_keeps_what_its_roots_need() {
+    let tree = Tree::new();
+    let app = tree.repository("team/app");
+    let damaged = app.image("damaged");
+    let [one, two] = ["one", "two"].map(|words| Manifest::docker(words, &[words]));
+    app.push(&one);
+    app.push(&two);
+    app.push(&Manifest::index("untagged", &[&one]));
+    let index = app.index("by-hand", &[&two]);
+    app.delete_by_hand("by-hand", &index);
+    for child in [&one, &two] {
+        tree.remove(&app.revision(&child.digest));
+    }
+    let garbage = control(&tree);
+    tree.flip(&tree.data(&damaged.digest));
+    let run = collect(&tree, &["-m"]);
+    run.exits(3).removes(&garbage).keeps(&[blob_object(&one.digest), blob_object(&two.digest)]);
+}
