@@ -67,12 +67,14 @@ pub fn collect(registry: &Registry, options: Options, findings: &Findings, watch
     phase_ends(Phase::Mark);
 
     let meter = watch.begin(Phase::Plan);
+    let hidden = marking.repositories.iter().filter_map(|marked| marked.unlistable.clone());
+    let unlistable: Vec<String> = inventory.unlistable.iter().map(ToString::to_string).chain(hidden).collect();
     let brake = brakes::check(brakes::Seen {
         blobs: digests.blobs().len(),
         repositories: repositories.len(),
         revisions: inventory.revisions(),
         has_repositories_folder: inventory.has_repositories_folder,
-        unlistable: &inventory.unlistable,
+        unlistable: &unlistable,
     })
     .err();
     let (plan, exclusive_garbage_bytes) = match brake {

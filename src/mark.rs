@@ -32,7 +32,7 @@ use rayon::prelude::*;
 use crate::finding::{FindingKind, Findings, Severity};
 use crate::inventory::{DigestId, Digests, LinkState, Repository};
 use crate::layout::{LAYERS, MANIFESTS, REVISIONS, TAGS};
-use crate::manifest::{Loaded, Manifest, Store};
+use crate::manifest::{Expect, Loaded, Manifest, Store};
 use crate::policy::{Policy, TagFate, judge};
 use crate::progress::Meter;
 
@@ -68,6 +68,8 @@ pub struct RepositoryMarking {
     pub untagged_kept: u64,
     /// Whether everything in it is kept because something could not be understood.
     pub tainted: bool,
+    /// A folder whose contents nobody knows, and which no taint makes up for: no blob is safe then.
+    pub unlistable: Option<String>,
 }
 
 impl RepositoryMarking {
@@ -102,8 +104,11 @@ impl Marking {
 
 /// Which digests have to be read as manifests before [`mark`] can walk: every revision and every tag's target, and
 /// their histories where the target cannot be understood.
-pub fn manifests_to_read(repositories: &[Repository]) -> Vec<DigestId> {
-    let mut wanted: Vec<DigestId> = repositories.par_iter().flat_map_iter(roots_of).collect();
+pub fn manifests_to_read(repositories: &[Repository]) -> Vec<(DigestId, Expect)> {
+    let certain = repositories.par_iter().flat_map_iter(roots_of).map(|id| (id, Expect::Manifest));
+    // What a link in an odd place names may be a manifest or a layer.
+    let odd = repositories.par_iter().flat_map_iter(|repository| repository.odd_targets.iter().copied());
+    let mut wanted: Vec<(DigestId, Expect)> = certain.chain(odd.map(|id| (id, Expect::Unknown))).collect();
     wanted.par_sort_unstable();
     wanted.dedup();
     wanted
@@ -170,6 +175,7 @@ struct Walk<'a> {
     /// Untagged manifests by their subject; empty where every revision is a root anyway.
     referrers: HashMap<DigestId, Vec<DigestId>>,
     taints: Vec<String>,
+    unlistable: Option<String>,
 }
 
 impl<'a> Walk<'a> {
@@ -192,6 +198,7 @@ impl<'a> Walk<'a> {
             pending: Vec::new(),
             referrers: HashMap::new(),
             taints: Vec::new(),
+            unlistable: None,
         }
     }
 
@@ -249,6 +256,7 @@ impl<'a> Walk<'a> {
             let message = format!("all its revisions and layers are kept in this run: {first}{more}");
             self.find(Severity::Error, FindingKind::TaintedRepository, self.repository.path.clone(), message);
         }
+        let unlistable = self.unlistable.take();
         self.references.extend(&self.manifests);
         self.references.sort_unstable();
         self.references.dedup();
@@ -257,7 +265,7 @@ impl<'a> Walk<'a> {
         let stays = |id: &DigestId| manifests.binary_search(id).is_ok() && !reached_by_tags.contains(id);
         let revisions = self.repository.revisions.iter().filter(|revision| revision.link != LinkState::Absent);
         let untagged_kept = revisions.filter(|revision| stays(&revision.id)).count() as u64;
-        RepositoryMarking { untagged_kept, manifests, references: self.references, tags, tainted }
+        RepositoryMarking { untagged_kept, manifests, references: self.references, tags, tainted, unlistable }
     }
 
     /// Judges the tags, and makes roots of what they keep.
@@ -473,6 +481,16 @@ impl<'a> Walk<'a> {
                 self.digests.is_blob(link) && matches!(self.digests.digest(link), crate::digest::Digest::Sha256(_));
             if !is_plain && let LinkState::Target(target) = self.links.layer_link(self.repository, link) {
                 self.refer(target);
+            }
+        }
+        // A signature has no layer link, and a manifest that cannot be understood does not say whether it has any.
+        for revision in &self.repository.revisions {
+            if self.store.manifest(revision.id).is_some_and(|manifest| !manifest.has_signature_links) {
+                continue;
+            }
+            match self.links.signatures(self.repository, revision.id) {
+                Ok(signatures) => self.references.extend(signatures),
+                Err(why) => self.unlistable = Some(why),
             }
         }
         for tag in &self.repository.tags {

@@ -1,8 +1,5 @@
 //! Brakes: what stops a run although the registry is read-only, because what was seen cannot be right.
 
-use crate::layout::shown_path;
-use crate::registry::Unreadable;
-
 /// What the brakes look at.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen<'a> {
@@ -14,8 +11,8 @@ pub struct Seen<'a> {
     pub revisions: u64,
     /// Whether there is a `repositories` folder at all.
     pub has_repositories_folder: bool,
-    /// Folders of links that could not be listed.
-    pub unlistable: &'a [Unreadable],
+    /// Folders of links that could not be listed, each with the reason.
+    pub unlistable: &'a [String],
 }
 
 /// Why a run is stopped before it removes anything.
@@ -67,8 +64,7 @@ pub enum Brake {
 /// The [`Brake`] that stops the run.
 pub fn check(seen: Seen<'_>) -> Result<(), Brake> {
     if let Some(first) = seen.unlistable.first() {
-        let first = format!("{} ({})", shown_path(&first.path), first.cause);
-        return Err(Brake::Unlistable { count: seen.unlistable.len(), first });
+        return Err(Brake::Unlistable { count: seen.unlistable.len(), first: first.clone() });
     }
     match (seen.blobs, seen.repositories) {
         (0, _) if seen.revisions > 0 => Err(Brake::NoBlobs { revisions: seen.revisions }),
@@ -82,12 +78,11 @@ pub fn check(seen: Seen<'_>) -> Result<(), Brake> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::Cause;
 
     #[test]
     fn what_stops_a_run() {
-        let none: &[Unreadable] = &[];
-        let some = &[Unreadable { path: "repositories/a/_layers".into(), cause: Cause::DanglingLink }][..];
+        let none: &[String] = &[];
+        let some = &["repositories/a/_layers (EIO)".to_owned()][..];
         for (blobs, repositories, revisions, has_repositories_folder, unlistable, fine) in [
             (5, 2, 3, true, none, true),
             (5, 2, 0, true, none, true),

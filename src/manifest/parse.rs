@@ -16,17 +16,17 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::digest::Digest;
 
-/// What is expected behind a reference.
+/// What is expected behind a reference. Of several expectations the greatest counts: the one that looks closest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Expect {
-    /// A blob that nobody looks into: a config or a layer.
-    Blob,
     /// A layer that the registry need not have: it is fetched from elsewhere (`urls`, "foreign" layers).
     ForeignBlob,
-    /// A manifest, by the media type of its descriptor: referenced, and expanded.
-    Manifest,
+    /// A blob that nobody looks into: a config or a layer.
+    Blob,
     /// Nobody says. If it can be read as a manifest it is expanded; if not, it is a blob and nothing is wrong.
     Unknown,
+    /// A manifest, by the media type of its descriptor: referenced, and expanded.
+    Manifest,
 }
 
 /// One reference of a manifest.
@@ -384,6 +384,9 @@ mod tests {
             r#"{{"manifests":[{{"mediaType":"{OCI_LAYER}","digest":{{A}}}},{{"mediaType":"{OCI_MANIFEST}","digest":{{A}}}}]}}"#
         );
         assert_eq!(references(&text), expected(&[("A", Expect::Manifest)]));
+        let untyped =
+            format!(r#"{{"manifests":[{{"mediaType":"{OCI_MANIFEST}","digest":{{A}}}},{{"digest":{{A}}}}]}}"#);
+        assert_eq!(references(&untyped), expected(&[("A", Expect::Manifest)]));
     }
 
     #[test]

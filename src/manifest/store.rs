@@ -51,11 +51,15 @@ pub struct Store {
 impl Store {
     /// Reads these manifests and everything below them, each once, in parallel on the current rayon pool.
     ///
-    /// `certain` are digests that revisions and tags name: whatever is there must be a manifest. Entries of indexes
-    /// are certain as well where their media type says so; the others are looked at, and may turn out to be blobs.
-    pub fn load(registry: &Registry, digests: &Digests, certain: Vec<DigestId>, meter: &Meter) -> Store {
+    /// What revisions and tags name is expected to be a manifest, whatever is there. Entries of indexes are as well
+    /// where their media type says so; the others are looked at, and may turn out to be blobs.
+    pub fn load(registry: &Registry, digests: &Digests, wanted: Vec<(DigestId, Expect)>, meter: &Meter) -> Store {
         let mut loaded: HashMap<DigestId, Loaded> = HashMap::new();
-        let mut round: BTreeMap<DigestId, Expect> = certain.into_iter().map(|id| (id, Expect::Manifest)).collect();
+        let mut round: BTreeMap<DigestId, Expect> = BTreeMap::new();
+        for (id, expect) in wanted {
+            let entry = round.entry(id).or_insert(expect);
+            *entry = (*entry).max(expect);
+        }
         while !round.is_empty() {
             meter.expect(round.len() as u64);
             let read: Vec<Read> = round

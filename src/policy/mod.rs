@@ -99,6 +99,7 @@ mod tests {
         let linked = repository(&[(d, LinkState::Target(d))]);
         let emptied = repository(&[(d, LinkState::Absent)]);
         let damaged = repository(&[(d, LinkState::Damaged("empty".into()))]);
+        let unreadable = repository(&[(d, LinkState::Unreadable("EIO".into()))]);
         let bare = repository(&[]);
         let why = || Box::<str>::from("empty");
         let unlistable = || Err(Box::<str>::from("EIO"));
@@ -107,6 +108,12 @@ mod tests {
             ("whole, its index entry lost", &linked, tag(LinkState::Target(d), Ok(vec![])), TagFate::Root(d)),
             ("whole, its history unlistable", &linked, tag(LinkState::Target(d), unlistable()), TagFate::Root(d)),
             ("a damaged revision link is one", &damaged, tag(LinkState::Target(d), Ok(vec![])), TagFate::Root(d)),
+            (
+                "an unreadable revision link is one",
+                &unreadable,
+                tag(LinkState::Target(d), Ok(vec![])),
+                TagFate::Root(d),
+            ),
             ("no revision folder", &bare, tag(LinkState::Target(d), Ok(vec![d, e])), TagFate::Dangling(d)),
             ("an empty revision folder", &emptied, tag(LinkState::Target(d), Ok(vec![d])), TagFate::Dangling(d)),
             ("taken out by hand", &bare, tag(LinkState::Target(d), Ok(vec![e])), TagFate::Deleted(d)),

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rayon::prelude::*;
@@ -49,13 +49,14 @@ impl<'a> Hand<'a> {
         Self { tree, trash, quarantine, findings, tally, kept: Mutex::default(), moved: Mutex::default() }
     }
 
-    /// All links of one repository: tags and their history, then revisions, then layer links; uploads last.
+    /// All links of one repository: tags and their history, then revisions, then layer links; uploads last. Where one
+    /// of them will not go, what it refers to stays as well: what is left must be whole.
     pub(super) fn links(&self, plan: &RepositoryPlan, meter: &Meter) {
         let folder = repository_dir(&plan.name);
         let tags = folder.join(MANIFESTS).join(TAGS);
 
         let names: Vec<String> = plan.tags.iter().map(|(tag, _)| tag.to_string()).collect();
-        self.take_all(&tags, &names, meter, |_| bump(&self.tally.tags));
+        let mut all_gone = self.take_all(&tags, &names, meter, |_| bump(&self.tally.tags));
 
         let mut history: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
         for (tag, digest, _) in &plan.tag_history {
@@ -63,16 +64,17 @@ impl<'a> Hand<'a> {
             history.entry(index).or_default().push(digest.hex());
         }
         for (index, names) in &history {
-            self.take_all(index, names, meter, |_| bump(&self.tally.tag_history));
+            all_gone &= self.take_all(index, names, meter, |_| bump(&self.tally.tag_history));
         }
 
+        let mut revisions_gone = all_gone;
         let revisions = by_algorithm(plan.revisions.iter().map(|(digest, _)| digest));
-        for (algorithm, names) in &revisions {
+        for (algorithm, names) in revisions.iter().filter(|_| all_gone) {
             let revisions = folder.join(MANIFESTS).join(REVISIONS).join(algorithm);
-            self.take_all(&revisions, names, meter, |_| bump(&self.tally.revisions));
+            revisions_gone &= self.take_all(&revisions, names, meter, |_| bump(&self.tally.revisions));
         }
 
-        for (algorithm, names) in &by_algorithm(plan.layer_links.iter()) {
+        for (algorithm, names) in by_algorithm(plan.layer_links.iter()).iter().filter(|_| revisions_gone) {
             let layers = folder.join(LAYERS).join(algorithm);
             self.take_all(&layers, names, meter, |_| bump(&self.tally.layer_links));
         }
@@ -105,18 +107,23 @@ impl<'a> Hand<'a> {
         });
     }
 
-    /// Takes entries of one folder away. `gone` is called with the place of each that was there and is gone.
-    fn take_all(&self, folder: &Path, names: &[String], meter: &Meter, gone: impl Fn(usize) + Sync) {
+    /// Takes entries of one folder away, and says whether none stayed. `gone` is called with the place of each that was
+    /// there and is gone.
+    fn take_all(&self, folder: &Path, names: &[String], meter: &Meter, gone: impl Fn(usize) + Sync) -> bool {
         if names.is_empty() {
-            return;
+            return true;
         }
         let from = match self.tree.open(folder) {
             Ok(Some(from)) => from,
             // Somebody took the whole folder away. That is what was to be reached, and the recheck will see it.
-            Ok(None) => return meter.add(names.len() as u64),
+            Ok(None) => {
+                meter.add(names.len() as u64);
+                return true;
+            }
             Err(error) => {
                 names.iter().for_each(|name| self.keep(&folder.join(name), error.to_string()));
-                return meter.add(names.len() as u64);
+                meter.add(names.len() as u64);
+                return false;
             }
         };
         let to = match self.trash.map(|trash| trash.make(folder)).transpose() {
@@ -124,9 +131,11 @@ impl<'a> Hand<'a> {
             Err(error) if disk::is_full(&error) && !self.quarantine => None,
             Err(error) => {
                 names.iter().for_each(|name| self.keep(&folder.join(name), error.to_string()));
-                return meter.add(names.len() as u64);
+                meter.add(names.len() as u64);
+                return false;
             }
         };
+        let all_gone = AtomicBool::new(true);
         names.par_chunks(CHUNK).enumerate().for_each(|(chunk, names)| {
             let mut done = Vec::with_capacity(names.len());
             for (place, name) in names.iter().enumerate() {
@@ -136,7 +145,10 @@ impl<'a> Hand<'a> {
                         done.push(folder.join(name));
                     }
                     Ok(Gone::Before) => {}
-                    Err(why) => self.keep(&folder.join(name), why),
+                    Err(why) => {
+                        self.keep(&folder.join(name), why);
+                        all_gone.store(false, Ordering::Relaxed);
+                    }
                 }
                 meter.add(1);
             }
@@ -145,6 +157,7 @@ impl<'a> Hand<'a> {
                 self.moved.lock().unwrap_or_else(PoisonError::into_inner).extend(done);
             }
         });
+        all_gone.into_inner()
     }
 
     /// Takes one entry away: by a rename, or directly where that is impossible.
@@ -287,4 +300,57 @@ fn remove_empty_below(folder: &Folder) -> io::Result<()> {
         folder.remove_empty(name)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::disallowed_methods, reason = "tests build trees")]
+
+    use super::*;
+    use crate::digest::{Algorithm, Digest};
+    use crate::layout::{TagName, UploadId};
+    use crate::plan::Reason;
+    use crate::registry::Dir;
+
+    #[test]
+    fn references_go_before_what_they_refer_to() {
+        let name = RepositoryName::parse("team/app").unwrap();
+        let [deleted, moved] = ["deleted", "moved"].map(|tag| TagName::parse(tag).unwrap());
+        let upload = UploadId::parse("a-1").unwrap();
+        let digest = Digest::of(Algorithm::Sha256, b"x");
+        let items = [
+            Item::Tag(name.clone(), deleted.clone()),
+            Item::TagHistory(name.clone(), moved.clone(), digest.clone()),
+            Item::Revision(name.clone(), digest.clone()),
+            Item::LayerLink(name.clone(), digest.clone()),
+            Item::Upload(name.clone(), upload.clone()),
+        ];
+        let plan = RepositoryPlan {
+            name,
+            tags: vec![(deleted, Reason::Deleted)],
+            tag_history: vec![(moved, digest.clone(), Reason::Dangling)],
+            revisions: vec![(digest.clone(), Reason::Untagged)],
+            layer_links: vec![digest],
+            uploads: vec![(upload, 7)],
+            folder: false,
+        };
+        for directly in [false, true] {
+            let temp = tempfile::tempdir().unwrap();
+            std::fs::create_dir(temp.path().join("trash")).unwrap();
+            for item in &items {
+                std::fs::create_dir_all(temp.path().join(item.path())).unwrap();
+            }
+            let tree = Folder::of(&Dir::open_root(temp.path()).unwrap()).unwrap();
+            let trash = tree.open(Path::new("trash")).unwrap().filter(|_| !directly);
+            let (findings, tally) = (Findings::default(), Tally::default());
+            let hand = Hand::new(&tree, trash.as_ref(), false, &findings, &tally);
+            hand.links(&plan, &Meter::new());
+            let went = hand.moved.lock().unwrap().clone();
+            assert_eq!(went, items.clone().map(|item| item.path()), "in this order");
+            let totals = tally.totals();
+            assert_eq!((totals.tags.count, totals.tag_history.count, totals.revisions.count), (1, 1, 1));
+            assert_eq!((totals.layer_links.count, totals.uploads.count, totals.uploads.bytes), (1, 1, 7));
+            assert_eq!(tally.moved(), if directly { 0 } else { 5 });
+        }
+    }
 }

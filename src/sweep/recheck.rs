@@ -136,3 +136,58 @@ fn new_name(
     })?;
     Ok(new)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::disallowed_methods, reason = "tests build trees")]
+
+    use super::*;
+    use crate::finding::Findings;
+    use crate::inventory::scan;
+    use crate::progress::Meter;
+
+    /// Where this run has moved something, the time of the folder says nothing: the names in it do.
+    #[test]
+    fn what_is_there_again_where_this_run_has_moved_it_is_seen() {
+        let [a, b, c] = ["a", "b", "c"].map(|text| Digest::of(Algorithm::Sha256, text.as_bytes()));
+        let app = Path::new("repositories/team/app");
+        let revision = |digest: &Digest| app.join("_manifests/revisions/sha256").join(digest.hex());
+        let layer = |digest: &Digest| app.join("_layers/sha256").join(digest.hex());
+        let tag = |name: &str| app.join("_manifests/tags").join(name);
+        for (moved, other) in [(revision(&b), revision(&c)), (layer(&b), layer(&c)), (tag("old"), tag("new"))] {
+            let temp = tempfile::tempdir().unwrap();
+            let v2 = temp.path().join("docker/registry/v2");
+            std::fs::create_dir_all(v2.join("blobs")).unwrap();
+            for (folder, target) in [
+                (revision(&a), &a),
+                (revision(&b), &b),
+                (layer(&a), &a),
+                (layer(&b), &b),
+                (tag("v1").join(CURRENT), &a),
+                (tag("old").join(CURRENT), &b),
+            ] {
+                std::fs::create_dir_all(v2.join(&folder)).unwrap();
+                std::fs::write(v2.join(folder).join(LINK), target.to_string()).unwrap();
+            }
+            let registry = Registry::open(temp.path()).unwrap();
+            let inventory = scan(&registry, &Findings::default(), &Meter::new());
+            let look = |moved: &HashSet<PathBuf>| changed(&registry, &inventory, &Plan::default(), moved);
+            assert_eq!(look(&HashSet::new()), None);
+
+            std::fs::remove_dir_all(v2.join(&moved)).unwrap();
+            assert!(look(&HashSet::new()).is_some(), "somebody else has removed {}", moved.display());
+            let ours = HashSet::from([moved.clone()]);
+            assert_eq!(look(&ours), None, "what this run has done is no change");
+
+            for name in [&moved, &other] {
+                std::fs::create_dir(v2.join(name)).unwrap();
+                let what = look(&ours).unwrap();
+                assert!(what.contains(name.to_str().unwrap()), "{what}");
+                std::fs::remove_dir(v2.join(name)).unwrap();
+            }
+            // A file in a folder of tags is no tag.
+            std::fs::write(v2.join(tag("file")), "").unwrap();
+            assert_eq!(look(&ours).is_some(), !moved.starts_with(app.join("_manifests/tags")), "{}", moved.display());
+        }
+    }
+}

@@ -256,7 +256,35 @@ fn runs_path() -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::disallowed_methods, reason = "tests build trees")]
+
     use super::*;
+    use crate::registry::Dir;
+
+    /// The journals of the newest stay; and a run whose trash holds something, whatever its journal says.
+    #[test]
+    fn old_runs_are_forgotten_and_their_trash_is_not() {
+        let temp = tempfile::tempdir().unwrap();
+        let runs = Runs { tree: Folder::of(&Dir::open_root(temp.path()).unwrap()).unwrap() };
+        let mut made = Vec::new();
+        for second in 0..i64::try_from(REMEMBERED).unwrap() + 4 {
+            let at = Timestamp::from_second(second).unwrap();
+            let (run, _journal) = runs.create(at, Begin { delete_untagged: false, quarantine: false }).unwrap();
+            if second != 2 {
+                run.note(&Event::Purged { at: at.to_string() }).unwrap();
+            }
+            made.push(run.id);
+        }
+        let occupied = temp.path().join(runs_path()).join(made[1].as_str()).join(TRASH).join("left");
+        std::fs::create_dir(&occupied).unwrap();
+        runs.forget_old().unwrap();
+        let left: Vec<RunId> = runs.list().unwrap().into_iter().map(|run| run.id).collect();
+        // The first and the fourth went: the second holds something, and the third is not finished.
+        made.remove(3);
+        made.remove(0);
+        assert_eq!(left, made);
+        assert!(occupied.is_dir());
+    }
 
     #[test]
     fn a_run_is_no_path() {

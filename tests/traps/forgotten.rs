@@ -200,22 +200,6 @@ fn t10_schema_1_signatures_by_sha512_live_and_go() {
     run.exits(0).removes(&and(app.objects_of(&gone), [gone_signature])).keeps(&[kept_signature]);
 }
 
-/// The signatures of a schema 1 manifest cannot be listed: its repository is not what it seems.
-#[test]
-fn t31_signatures_that_cannot_be_listed_taint() {
-    let tree = Tree::new();
-    let app = tree.repository("team/app");
-    let v1 = Manifest::schema1("one", &["s1 one"]);
-    app.push_tagged("v1", &v1);
-    let loose = app.untagged("loose");
-    let signatures = app.revision(&v1.digest).join("signatures");
-    write(&signatures.join("sha256").join(hex_of(&Blob::layer("x").digest)).join("link"), b"x");
-    let _left_broken = tree.unreadable(&signatures);
-    let run = collect(&tree, &["-m"]);
-    run.exits(3).keeps(&app.objects_of(&v1)).keeps(&app.objects_of(&loose));
-    assert_eq!(run.real.tainted(), BTreeSet::from(["team/app"]));
-}
-
 /// ```text
 /// team/app   v1 => INDEX -> C (x) -> config, L       C has a revision link here, and is gone from the blob store
 /// ```

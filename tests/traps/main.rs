@@ -14,6 +14,7 @@ mod forgotten;
 mod found;
 mod leftovers;
 mod names;
+mod referents;
 mod roots;
 mod runs;
 mod trash;
