@@ -106,16 +106,6 @@ impl Store {
             _ => None,
         }
     }
-
-    /// How many manifests were read and are whole.
-    pub fn whole(&self) -> usize {
-        self.loaded.values().filter(|loaded| matches!(loaded, Loaded::Manifest(_))).count()
-    }
-
-    /// A store of just these, for tests of what is built on it.
-    pub fn from_loaded(loaded: impl IntoIterator<Item = (DigestId, Loaded)>) -> Store {
-        Store { loaded: loaded.into_iter().collect() }
-    }
 }
 
 /// One manifest that was read, and the entries that want reading next.
