@@ -29,6 +29,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
+use crate::digest::Digest;
 use crate::finding::{FindingKind, Findings, Severity};
 use crate::inventory::{DigestId, Digests, LinkState, Repository};
 use crate::layout::{LAYERS, MANIFESTS, REVISIONS, TAGS};
@@ -437,12 +438,10 @@ impl<'a> Walk<'a> {
     /// The path of a layer link tells which blob it serves, unless there is no such blob, or the name is of an
     /// algorithm under which registries also linked sha256 blobs: then the link is read, and both digests are kept.
     fn follow_layer_link(&mut self, manifest: DigestId, blob: DigestId) {
-        let is_there = self.digests.is_blob(blob);
-        let is_plain = is_there && matches!(self.digests.digest(blob), crate::digest::Digest::Sha256(_));
-        if is_plain {
+        if self.path_tells_the_blob(blob) {
             return;
         }
-        let mut is_served = is_there;
+        let mut is_served = self.digests.is_blob(blob);
         if self.repository.has_layer_link(blob) {
             match self.links.layer_link(self.repository, blob) {
                 LinkState::Target(target) => {
@@ -477,9 +476,9 @@ impl<'a> Walk<'a> {
         self.expand();
         for &link in &self.repository.layer_links {
             self.refer(link);
-            let is_plain =
-                self.digests.is_blob(link) && matches!(self.digests.digest(link), crate::digest::Digest::Sha256(_));
-            if !is_plain && let LinkState::Target(target) = self.links.layer_link(self.repository, link) {
+            if !self.path_tells_the_blob(link)
+                && let LinkState::Target(target) = self.links.layer_link(self.repository, link)
+            {
                 self.refer(target);
             }
         }
@@ -500,6 +499,11 @@ impl<'a> Walk<'a> {
             }
         }
         self.expand();
+    }
+
+    /// Whether the path of a layer link says by itself which blob it serves.
+    fn path_tells_the_blob(&self, id: DigestId) -> bool {
+        self.digests.is_blob(id) && matches!(self.digests.digest(id), Digest::Sha256(_))
     }
 
     fn is_unreadable(&self, id: DigestId) -> bool {

@@ -48,15 +48,20 @@ impl Folder {
     /// # Errors
     /// Whatever the system says, except that something is absent; also for a path that is not plain names.
     pub fn open(&self, path: &Path) -> io::Result<Option<Folder>> {
-        let mut folder = Folder { handle: self.handle.try_clone()? };
+        let mut opened: Option<Folder> = None;
         for name in plain_names(path) {
-            folder = match rustix::fs::openat(&folder.handle, name?, OPEN_FOLDER, Mode::empty()) {
-                Ok(handle) => Folder { handle },
+            let above = opened.as_ref().unwrap_or(self);
+            opened = match rustix::fs::openat(&above.handle, name?, OPEN_FOLDER, Mode::empty()) {
+                Ok(handle) => Some(Folder { handle }),
                 Err(Errno::NOENT) => return Ok(None),
                 Err(errno) => return Err(errno.into()),
             };
         }
-        Ok(Some(folder))
+        // Only the empty path is this folder itself; a handle is duplicated for that alone, not for every item.
+        match opened {
+            Some(folder) => Ok(Some(folder)),
+            None => Ok(Some(Folder { handle: self.handle.try_clone()? })),
+        }
     }
 
     /// Opens a folder below this one and makes what is missing on the way. New folders get the owner, group and mode
