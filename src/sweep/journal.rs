@@ -164,7 +164,11 @@ pub(super) fn progress(run: &Folder) -> io::Result<Progress> {
     }
 }
 
-fn progress_of(journal: impl Read) -> io::Result<Progress> {
+/// The same for a journal that is not in a run's folder: how far the run came by these lines.
+///
+/// # Errors
+/// Whatever reading says; no content is an error.
+pub fn progress_of(journal: impl Read) -> io::Result<Progress> {
     let mut progress = Progress::default();
     let mut reader = BufReader::new(journal);
     let mut line = Vec::new();

@@ -42,7 +42,7 @@ use jiff::Timestamp;
 use rayon::prelude::*;
 
 pub use disk::{is_forbidden, is_full};
-pub use journal::Event;
+pub use journal::{Event, Progress, progress_of};
 pub use lock::{Holder, Lock, LockError, acquire, is_held};
 pub use runs::{Run, RunId, Runs, State};
 pub use trash::{Purged, PutBack};
