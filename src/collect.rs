@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
+use crate::age::YoungSince;
 use crate::finding::{FindingKind, Findings, Severity};
-use crate::interlock::brakes::{self, Brake};
+use crate::interlock::brakes::{self, Brake, Percent};
 use crate::inventory::{self, DigestId, Inventory, LinkState, Repository};
 use crate::layout::{LINK, MANIFESTS, REVISIONS, SIGNATURES, UPLOADS, UploadId, component, is_debris};
 use crate::manifest::{self, Store};
@@ -25,6 +26,12 @@ pub struct Options {
     pub uploads_older_than: i64,
     /// Repositories of which nothing is left go as well.
     pub remove_empty_repositories: bool,
+    /// What is newer stays, whatever it is.
+    pub young_since: Option<YoungSince>,
+    /// If more of the blobs would go than this, nothing goes.
+    pub max_delete: Option<Percent>,
+    /// How many repositories the last completed run saw: if fewer than half of them are left, nothing goes.
+    pub last_repositories: Option<u64>,
     /// Now, in seconds since 1970.
     pub now: i64,
 }
@@ -36,8 +43,10 @@ pub struct Collection {
     pub inventory: Inventory,
     /// What is live.
     pub marking: Marking,
-    /// What goes. Empty if a brake stops the run.
+    /// What goes; what would go, if it is too much. Empty if any other brake stops the run.
     pub plan: Plan,
+    /// How many blobs stay only because they are too young.
+    pub young_blobs: u64,
     /// Garbage bytes that each repository has to itself, in the order of the inventory.
     pub exclusive_garbage_bytes: Vec<u64>,
     /// Why nothing may be removed, although the registry may be read-only.
@@ -62,7 +71,8 @@ pub fn collect(registry: &Registry, options: Options, findings: &Findings, watch
     let Inventory { digests, repositories, .. } = &inventory;
     let store = Store::load(registry, digests, mark::manifests_to_read(repositories), &meter);
     let links = TreeLinks { registry, inventory: &inventory };
-    let marking = mark::mark(digests, repositories, &store, &links, options.policy, findings, &meter);
+    let young = options.young_since.map(|since| since.manifests(repositories, &store)).unwrap_or_default();
+    let mut marking = mark::mark(&inventory, &store, &links, options.policy, &young, findings, &meter);
     drop(store);
     phase_ends(Phase::Mark);
 
@@ -75,13 +85,24 @@ pub fn collect(registry: &Registry, options: Options, findings: &Findings, watch
         revisions: inventory.revisions(),
         has_repositories_folder: inventory.has_repositories_folder,
         unlistable: &unlistable,
+        last_repositories: options.last_repositories,
     })
     .err();
+    let mut young_blobs = 0;
     let (plan, exclusive_garbage_bytes) = match brake {
         Some(_) => (Plan::default(), vec![0; repositories.len()]),
         None => {
             let unreferenced: Vec<DigestId> = digests.blobs().ids().filter(|&id| !marking.is_live(id)).collect();
-            let blobs = digests.blobs().measure(registry, &unreferenced, findings, &meter);
+            let mut blobs = digests.blobs().measure(registry, &unreferenced, findings, &meter);
+            if let Some(since) = options.young_since {
+                let mut young = young;
+                young.extend(since.layers(registry, &inventory, &marking, findings));
+                young.extend(since.blobs(&blobs));
+                marking.keep_all(&inventory, &young);
+                let unreferenced = blobs.len();
+                blobs.retain(|blob| !young.contains(&blob.id));
+                young_blobs = (unreferenced - blobs.len()) as u64;
+            }
             let stale_uploads: Vec<_> = repositories
                 .par_iter()
                 .map(|repository| stale_uploads(registry, repository, options, findings))
@@ -104,8 +125,12 @@ pub fn collect(registry: &Registry, options: Options, findings: &Findings, watch
             (plan, exclusive)
         }
     };
+    let brake = brake.or_else(|| {
+        let allowed = options.max_delete?;
+        brakes::check_share(plan.blobs.len(), digests.blobs().len(), allowed).err()
+    });
     phase_ends(Phase::Plan);
-    Collection { inventory, marking, plan, exclusive_garbage_bytes, brake, seconds }
+    Collection { inventory, marking, plan, young_blobs, exclusive_garbage_bytes, brake, seconds }
 }
 
 /// Links in the tree.

@@ -1,6 +1,7 @@
 //! regsweep: an offline garbage collector for container registries in the layout of CNCF *distribution*.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod age;
 pub mod collect;
 pub mod config;
 pub mod digest;
@@ -15,4 +16,6 @@ pub mod policy;
 pub mod progress;
 pub mod registry;
 pub mod report;
+pub mod run;
+pub mod seam;
 pub mod sweep;

@@ -31,7 +31,7 @@ use rayon::prelude::*;
 
 use crate::digest::Digest;
 use crate::finding::{FindingKind, Findings, Severity};
-use crate::inventory::{DigestId, Digests, LinkState, Repository};
+use crate::inventory::{DigestId, Digests, Inventory, LinkState, Repository};
 use crate::layout::{LAYERS, MANIFESTS, REVISIONS, TAGS};
 use crate::manifest::{Expect, Loaded, Manifest, Store};
 use crate::policy::{Policy, TagFate, judge};
@@ -96,6 +96,16 @@ impl Marking {
         word & (1 << (id.index() % 64)) != 0
     }
 
+    /// Keeps these, and every layer link to them.
+    pub fn keep_all(&mut self, inventory: &Inventory, kept: &HashSet<DigestId>) {
+        kept.iter().for_each(|&id| self.keep(&inventory.digests, id));
+        for (marked, repository) in self.repositories.iter_mut().zip(&inventory.repositories) {
+            marked.references.extend(repository.layer_links.iter().filter(|link| kept.contains(link)));
+            marked.references.sort_unstable();
+            marked.references.dedup();
+        }
+    }
+
     fn keep(&self, digests: &Digests, id: DigestId) {
         if digests.is_blob(id) {
             self.live[id.index() / 64].fetch_or(1 << (id.index() % 64), Ordering::Relaxed);
@@ -134,22 +144,24 @@ fn roots_of(repository: &Repository) -> Vec<DigestId> {
     wanted
 }
 
-/// Marks all repositories, in parallel on the current rayon pool.
+/// Marks all repositories, in parallel on the current rayon pool. Manifests that are `young` are roots wherever they
+/// have a revision link.
 pub fn mark(
-    digests: &Digests,
-    repositories: &[Repository],
+    inventory: &Inventory,
     store: &Store,
     links: &dyn Links,
     policy: Policy,
+    young: &HashSet<DigestId>,
     findings: &Findings,
     meter: &Meter,
 ) -> Marking {
+    let Inventory { digests, repositories, .. } = inventory;
     let mut marking = Marking::new(digests.blobs().len());
     meter.expect(repositories.len() as u64);
     let marked: Vec<RepositoryMarking> = repositories
         .par_iter()
         .map(|repository| {
-            let marked = Walk::new(digests, store, links, findings, repository).run(policy);
+            let marked = Walk::new(digests, store, links, findings, repository).run(policy, young);
             for &id in marked.manifests.iter().chain(&marked.references) {
                 marking.keep(digests, id);
             }
@@ -203,7 +215,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn run(mut self, policy: Policy) -> RepositoryMarking {
+    fn run(mut self, policy: Policy, young: &HashSet<DigestId>) -> RepositoryMarking {
         // Where nothing can be removed, nothing is let go: a revision link that stays keeps its image.
         let delete_untagged = policy.delete_untagged && self.repository.removable.is_some();
         if delete_untagged {
@@ -226,6 +238,7 @@ impl<'a> Walk<'a> {
                 LinkState::Target(target) => {
                     !delete_untagged
                         || revision.linked
+                        || young.contains(&revision.id)
                         || self.is_unreadable(revision.id)
                         || self.is_unreadable(*target)
                 }
@@ -476,10 +489,17 @@ impl<'a> Walk<'a> {
         self.expand();
         for &link in &self.repository.layer_links {
             self.refer(link);
-            if !self.path_tells_the_blob(link)
-                && let LinkState::Target(target) = self.links.layer_link(self.repository, link)
-            {
-                self.refer(target);
+            if self.path_tells_the_blob(link) {
+                continue;
+            }
+            match self.links.layer_link(self.repository, link) {
+                LinkState::Target(target) => self.refer(target),
+                // It may name any blob, and nothing else tells which.
+                LinkState::Unreadable(why) => {
+                    let digest = self.digests.digest(link);
+                    self.unlistable = Some(format!("the layer link of {digest} in {}: {why}", self.repository.name));
+                }
+                LinkState::Damaged(_) | LinkState::Absent => {}
             }
         }
         // A signature has no layer link, and a manifest that cannot be understood does not say whether it has any.

@@ -4,6 +4,8 @@
 //! runs over the same tree have the same plan whatever the threads did; a dry run prints it, a sweep carries it out,
 //! and nothing is ever removed that is not in it.
 
+use std::ops::Add;
+
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
@@ -164,6 +166,24 @@ pub struct Totals {
     pub uploads: CountAndBytes,
     /// Repositories.
     pub repositories: Count,
+}
+
+impl Add for Totals {
+    type Output = Totals;
+
+    fn add(mut self, more: Totals) -> Totals {
+        self.blobs.count += more.blobs.count;
+        self.blobs.bytes += more.blobs.bytes;
+        self.blobs.disk_bytes += more.blobs.disk_bytes;
+        self.revisions.count += more.revisions.count;
+        self.tags.count += more.tags.count;
+        self.tag_history.count += more.tag_history.count;
+        self.layer_links.count += more.layer_links.count;
+        self.uploads.count += more.uploads.count;
+        self.uploads.bytes += more.uploads.bytes;
+        self.repositories.count += more.repositories.count;
+        self
+    }
 }
 
 impl Totals {

@@ -20,6 +20,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat};
 use rustix::io::Errno;
 
 use crate::layout::{BLOBS, REPOSITORIES, component, shown_path};
+use crate::seam::{self, Limit, Seam};
 
 /// How many bytes a link or `startedat` file may have at most. A sha512 digest is 135 bytes.
 pub const MAX_LINK_BYTES: u64 = 1024;
@@ -46,6 +47,14 @@ pub enum Cause {
     /// Something other than a regular file where a file belongs.
     #[error("not a regular file")]
     NotAFile,
+    /// A listing that gave fewer folders than there are, and did not say so.
+    #[error("its listing gives {listed} folders, and it holds {held}; run again, and if it stays so, mend the volume")]
+    ShortListing {
+        /// How many folders the listing gave.
+        listed: u64,
+        /// How many it holds, by its link count or by a second listing.
+        held: u64,
+    },
     /// More bytes than such a file can have.
     #[error("{size} bytes, where at most {limit} can be right")]
     TooLarge {
@@ -63,11 +72,20 @@ pub struct Stamp {
     inode: u64,
     modified: (i64, u32),
     size: u64,
+    /// On most file systems a folder has one link for each folder in it, so that a new one shows even within the same
+    /// tick of the clock.
+    links: u64,
 }
 
 impl Stamp {
     fn of(stat: &Stat) -> Stamp {
-        Stamp { device: stat.st_dev, inode: stat.st_ino, modified: modified(stat), size: stat.st_size.cast_unsigned() }
+        Stamp {
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            modified: modified(stat),
+            size: stat.st_size.cast_unsigned(),
+            links: links(stat),
+        }
     }
 
     /// The device that it lies on.
@@ -84,6 +102,11 @@ impl Stamp {
     pub fn modified(&self) -> (i64, u32) {
         self.modified
     }
+}
+
+#[allow(clippy::unnecessary_cast, reason = "the type differs between architectures")]
+fn links(stat: &Stat) -> u64 {
+    stat.st_nlink as u64
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::unnecessary_cast, reason = "the type differs between architectures")]
@@ -130,6 +153,7 @@ pub struct Looked {
 pub struct Dir {
     handle: OwnedFd,
     path: PathBuf,
+    seam: Seam,
 }
 
 impl fmt::Debug for Dir {
@@ -145,7 +169,25 @@ impl Dir {
     /// Whatever the system says.
     pub fn open_root(path: &Path) -> io::Result<Dir> {
         let handle = rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(Dir { handle, path: PathBuf::new() })
+        Ok(Dir { handle, path: PathBuf::new(), seam: Seam::default() })
+    }
+
+    /// The same folder, with somebody at the seam.
+    pub(crate) fn with_seam(self, seam: Seam) -> Dir {
+        Dir { seam, ..self }
+    }
+
+    /// Who stands at the seam.
+    pub(crate) fn seam(&self) -> Seam {
+        self.seam
+    }
+
+    fn below(&self, handle: OwnedFd, name: &Path) -> Dir {
+        Dir { handle, path: self.path.join(name), seam: self.seam }
+    }
+
+    fn ask(&self, kind: seam::Kind, name: &Path) -> Result<(), Errno> {
+        self.seam.ask(kind, &self.handle, name)
     }
 
     /// Opens a folder below this one. Symbolic links are followed, as the registry follows them.
@@ -155,10 +197,7 @@ impl Dir {
     pub fn open(&self, name: impl AsRef<Path>) -> Result<Option<Dir>, Unreadable> {
         let name = name.as_ref();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        match rustix::fs::openat(&self.handle, name, flags, Mode::empty()) {
-            Ok(handle) => Ok(Some(Dir { handle, path: self.path.join(name) })),
-            Err(errno) => self.absent_or_unreadable(name, errno),
-        }
+        Ok(self.opened(seam::Kind::OpenFolder, name, flags)?.map(|handle| self.below(handle, name)))
     }
 
     /// Like [`Dir::open`], and says whether the last name is a symbolic link: then nothing may be removed behind it.
@@ -168,11 +207,15 @@ impl Dir {
     pub fn open_noting_link(&self, name: impl AsRef<Path>) -> Result<Option<(Dir, bool)>, Unreadable> {
         let name = name.as_ref();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        match rustix::fs::openat(&self.handle, name, flags, Mode::empty()) {
-            Ok(handle) => Ok(Some((Dir { handle, path: self.path.join(name) }, false))),
+        let opened = self
+            .ask(seam::Kind::OpenFolder, name)
+            .and_then(|()| rustix::fs::openat(&self.handle, name, flags, Mode::empty()));
+        match opened {
+            Ok(handle) => Ok(Some((self.below(handle, name), false))),
             // What the system says of a symbolic link; of a file as well, and then opening it says so again.
             Err(Errno::LOOP | Errno::NOTDIR) => Ok(self.open(name)?.map(|dir| (dir, true))),
-            Err(errno) => self.absent_or_unreadable(name, errno),
+            Err(Errno::NOENT) => Ok(self.open(name)?.map(|dir| (dir, false))),
+            Err(errno) => Err(self.unreadable(name, errno)),
         }
     }
 
@@ -186,9 +229,10 @@ impl Dir {
     /// # Errors
     /// [`Unreadable`] if the system refuses.
     pub fn stamp(&self) -> Result<Stamp, Unreadable> {
-        match rustix::fs::fstat(&self.handle) {
+        let name = Path::new("");
+        match self.ask(seam::Kind::Look, name).and_then(|()| rustix::fs::fstat(&self.handle)) {
             Ok(stat) => Ok(Stamp::of(&stat)),
-            Err(errno) => Err(self.unreadable(Path::new(""), errno)),
+            Err(errno) => Err(self.unreadable(name, errno)),
         }
     }
 
@@ -198,14 +242,21 @@ impl Dir {
     /// # Errors
     /// [`Unreadable`] as soon as the system refuses: what came before is then *not* the whole folder.
     pub fn for_each(&self, mut each: impl FnMut(&[u8], Kind)) -> Result<(), Unreadable> {
+        let failed = |errno| self.unreadable(Path::new(""), errno);
+        let Limit { mut at_most, then } =
+            self.seam.ask_how_much(seam::Kind::List, &self.handle, Path::new("")).map_err(failed)?;
         let mut buffer = [MaybeUninit::uninit(); 32 * 1024];
         let mut entries = RawDir::new(&self.handle, &mut buffer);
         while let Some(entry) = entries.next() {
-            let entry = entry.map_err(|errno| self.unreadable(Path::new(""), errno))?;
+            let entry = entry.map_err(failed)?;
             let name = entry.file_name().to_bytes();
             if matches!(name, b"." | b"..") {
                 continue;
             }
+            if at_most == 0 {
+                break;
+            }
+            at_most -= 1;
             let kind = match entry.file_type() {
                 // Some file systems do not say; ask the entry itself.
                 FileType::Unknown => match self.look(component(name))? {
@@ -216,6 +267,40 @@ impl Dir {
             };
             each(name, kind);
         }
+        then.map_or(Ok(()), |errno| Err(failed(errno)))
+    }
+
+    /// [`Dir::for_each`] for a folder whose entries keep something alive: a listing that succeeds with fewer folders
+    /// than there are (a network file system that lost its place, a bug in a driver) would make live images look like
+    /// garbage. A folder's link count says how many folders are in it; where it does not count them (btrfs, very large
+    /// folders of ext4), the folder is listed twice.
+    ///
+    /// `before` is what the folder was before the listing. One that another process has removed something from
+    /// meanwhile is not short.
+    ///
+    /// # Errors
+    /// As for [`Dir::for_each`], and [`Cause::ShortListing`].
+    pub fn for_each_of_all(&self, before: Stamp, mut each: impl FnMut(&[u8], Kind)) -> Result<(), Unreadable> {
+        let mut listed = 0;
+        self.for_each(|name, kind| {
+            listed += u64::from(kind == Kind::Directory);
+            each(name, kind);
+        })?;
+        let held = if before.links >= 2 {
+            if listed >= before.links - 2 {
+                return Ok(());
+            }
+            before.links.min(self.stamp()?.links).saturating_sub(2)
+        } else {
+            rustix::fs::seek(&self.handle, rustix::fs::SeekFrom::Start(0))
+                .map_err(|errno| self.unreadable(Path::new(""), errno))?;
+            let mut again = 0;
+            self.for_each(|_, kind| again += u64::from(kind == Kind::Directory))?;
+            again
+        };
+        if listed < held {
+            return Err(Unreadable { path: self.path.clone(), cause: Cause::ShortListing { listed, held } });
+        }
         Ok(())
     }
 
@@ -225,7 +310,10 @@ impl Dir {
     /// [`Unreadable`] for everything but `ENOENT`.
     pub fn look(&self, name: impl AsRef<Path>) -> Result<Option<Looked>, Unreadable> {
         let name = name.as_ref();
-        match rustix::fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW) {
+        let looked = self
+            .ask(seam::Kind::Look, name)
+            .and_then(|()| rustix::fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW));
+        match looked {
             Ok(stat) => Ok(Some(Looked {
                 kind: kind_of(FileType::from_raw_mode(stat.st_mode)),
                 bytes: stat.st_size.cast_unsigned(),
@@ -243,7 +331,9 @@ impl Dir {
     /// [`Unreadable`] for everything but `ENOENT`.
     pub fn stamp_of(&self, name: impl AsRef<Path>) -> Result<Option<Stamp>, Unreadable> {
         let name = name.as_ref();
-        match rustix::fs::statat(&self.handle, name, AtFlags::empty()) {
+        let looked =
+            self.ask(seam::Kind::Look, name).and_then(|()| rustix::fs::statat(&self.handle, name, AtFlags::empty()));
+        match looked {
             Ok(stat) => Ok(Some(Stamp::of(&stat))),
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(self.unreadable(name, errno)),
@@ -259,11 +349,12 @@ impl Dir {
         let name = name.as_ref();
         // Without NONBLOCK the opening of a pipe would wait for a writer for ever.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = match rustix::fs::openat(&self.handle, name, flags, Mode::empty()) {
-            Ok(file) => file,
-            Err(errno) => return self.absent_or_unreadable(name, errno),
-        };
-        let stat = rustix::fs::fstat(&file).map_err(|errno| self.unreadable(name, errno))?;
+        let Some(file) = self.opened(seam::Kind::OpenFile, name, flags)? else { return Ok(None) };
+        let stat = self
+            .seam
+            .ask(seam::Kind::Look, &file, Path::new(""))
+            .and_then(|()| rustix::fs::fstat(&file))
+            .map_err(|errno| self.unreadable(name, errno))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(Unreadable { path: self.path.join(name), cause: Cause::NotAFile });
         }
@@ -271,7 +362,18 @@ impl Dir {
         if size > limit {
             return Err(Unreadable { path: self.path.join(name), cause: Cause::TooLarge { size, limit } });
         }
-        let bytes = read_to_end(&file, size, limit).map_err(|errno| self.unreadable(name, errno))?;
+        let bytes = self
+            .seam
+            .ask_how_much(seam::Kind::Read, &file, Path::new(""))
+            .and_then(|part| match part.then {
+                Some(errno) => Err(errno),
+                None => Ok((read_to_end(&file, size, limit)?, part.at_most)),
+            })
+            .map(|(mut bytes, at_most)| {
+                bytes.truncate(at_most);
+                bytes
+            })
+            .map_err(|errno| self.unreadable(name, errno))?;
         if bytes.len() as u64 > limit {
             let cause = Cause::TooLarge { size: bytes.len() as u64, limit };
             return Err(Unreadable { path: self.path.join(name), cause });
@@ -279,24 +381,36 @@ impl Dir {
         Ok(Some(Content { bytes, stamp: Stamp::of(&stat) }))
     }
 
-    /// `ENOENT` is absence, except behind a symbolic link that is there, anywhere on the way.
-    fn absent_or_unreadable<T>(&self, name: &Path, errno: Errno) -> Result<Option<T>, Unreadable> {
-        if errno != Errno::NOENT {
-            return Err(self.unreadable(name, errno));
+    /// Opens something. `ENOENT` is only believed if the name is not there when it is asked for as well.
+    fn opened(&self, kind: seam::Kind, name: &Path, flags: OFlags) -> Result<Option<OwnedFd>, Unreadable> {
+        for _ in 0..2 {
+            let opened =
+                self.ask(kind, name).and_then(|()| rustix::fs::openat(&self.handle, name, flags, Mode::empty()));
+            match opened {
+                Ok(handle) => return Ok(Some(handle)),
+                Err(Errno::NOENT) if self.is_absent(name)? => return Ok(None),
+                // It has come into being since.
+                Err(Errno::NOENT) => {}
+                Err(errno) => return Err(self.unreadable(name, errno)),
+            }
         }
+        Err(self.unreadable(name, Errno::NOENT))
+    }
+
+    /// Whether a name is not there. Behind a symbolic link that leads nowhere, anywhere on the way, nobody knows.
+    fn is_absent(&self, name: &Path) -> Result<bool, Unreadable> {
         let mut way = PathBuf::new();
         for component in name.components() {
             way.push(component);
             match self.look(&way)? {
-                None => return Ok(None),
+                None => return Ok(true),
                 Some(Looked { kind: Kind::SymbolicLink, .. }) if self.stamp_of(&way)?.is_none() => {
                     return Err(Unreadable { path: self.path.join(way), cause: Cause::DanglingLink });
                 }
                 Some(_) => {}
             }
         }
-        // It has come into being since.
-        Ok(None)
+        Ok(false)
     }
 
     fn unreadable(&self, name: &Path, errno: Errno) -> Unreadable {
@@ -387,6 +501,14 @@ impl Registry {
     /// # Errors
     /// [`OpenError`] if the path cannot be read, or if neither `blobs` nor `repositories` is where it belongs.
     pub fn open(path: &Path) -> Result<Registry, OpenError> {
+        Registry::open_with(path, Seam::default())
+    }
+
+    /// [`Registry::open`], with somebody at the seam of everything that is done with it from here on.
+    ///
+    /// # Errors
+    /// As for [`Registry::open`].
+    pub fn open_with(path: &Path, seam: Seam) -> Result<Registry, OpenError> {
         let failed = |source| OpenError::Path { path: path.to_owned(), source };
         let given = path.canonicalize().map_err(failed)?;
         if !given.is_dir() {
@@ -418,7 +540,7 @@ impl Registry {
                 let root = candidate.canonicalize().map_err(failed)?;
                 let identity = dir.stamp().map_err(|unreadable| failed(io::Error::other(unreadable.to_string())))?;
                 let given = std::path::absolute(path).map_err(failed)?.join(below);
-                return Ok(Registry { root, given, v2: dir, identity });
+                return Ok(Registry { root, given, v2: dir.with_seam(seam), identity });
             }
         }
         Err(OpenError::NoRegistry { path: path.to_owned() })
@@ -437,6 +559,21 @@ impl Registry {
     /// The device that the `v2` folder lies on.
     pub fn device(&self) -> u64 {
         self.identity.device()
+    }
+
+    /// Whether the paths of this registry still lead to the folder that is open: another volume may have been mounted
+    /// over it, or a symbolic link on the way turned round.
+    ///
+    /// # Errors
+    /// What the system says of the path.
+    pub fn is_where_it_was(&self) -> io::Result<bool> {
+        for path in [&self.root, &self.given] {
+            let stat = rustix::fs::stat(path)?;
+            if Stamp::of(&stat).identity() != self.identity.identity() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Whether something lies at this path relative to the folder `above` levels above `v2`: 1 is `docker/registry`, 3

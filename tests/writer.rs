@@ -45,6 +45,9 @@ fn scanned(registry: &Registry) -> Collection {
         policy: Policy { delete_untagged: true },
         uploads_older_than: 0,
         remove_empty_repositories: true,
+        young_since: None,
+        max_delete: None,
+        last_repositories: None,
         now: Timestamp::now().as_second(),
     };
     let collection = collect(registry, options, &Findings::default(), &Unwatched);

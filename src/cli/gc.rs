@@ -6,21 +6,22 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use jiff::Timestamp;
-use regsweep::collect::{self, Collection, collect};
+use regsweep::age::YoungSince;
+use regsweep::collect::{self, Collection};
 use regsweep::finding::{FindingKind, Findings, Severity};
 use regsweep::interlock::evidence::ReadOnly;
 use regsweep::layout::shown_path;
-use regsweep::plan::{Plan, Totals};
+use regsweep::plan::Plan;
 use regsweep::policy::Policy;
-use regsweep::progress::{Phase, Watch};
-use regsweep::registry::Registry;
+use regsweep::progress::Phase;
 use regsweep::report::human::{self, Style, counted};
 use regsweep::report::{Outcome, PhaseReport, Report, RepositoryReport, SCHEMA, Scanned, Tool};
-use regsweep::sweep::{self, LockError, Run, Runs, State, SweepError, Swept};
+use regsweep::run::{self, Complaint, Ended, How};
+use regsweep::sweep::Swept;
 
 use super::output::{self, say};
 use super::progress::{Look, Shown};
-use super::target::{self, Age, Evidence, Opened, Target};
+use super::target::{self, Age, Evidence, Opened, Share, Target};
 use super::{Exit, Failure};
 
 /// The registry's own default, of its upload purger.
@@ -66,6 +67,23 @@ pub(crate) struct Args {
     #[arg(long, value_name = "D", default_value = UPLOADS_OLDER_THAN)]
     uploads_older_than: Age,
 
+    /// Let nothing go that is younger than this [default: 0s]
+    ///
+    /// A blob's age is the newest of its own time and the times of every link to it (mtime). What is too young stays
+    /// with every link to it, and a manifest with everything that it references.
+    #[arg(long, value_name = "D")]
+    min_age: Option<Age>,
+
+    /// Refuse if more of the blobs would go than this
+    ///
+    /// In percent of all blobs, such as 20 or 12.5%. A dry run still reports what would go, and ends with exit code 4.
+    #[arg(long, value_name = "PERCENT")]
+    max_delete: Option<Share>,
+
+    /// Go on although fewer than half of the repositories of the last completed run are left
+    #[arg(long)]
+    accept_shrink: bool,
+
     /// Remove the empty folders of repositories of which nothing is left
     #[arg(long)]
     remove_empty_repositories: bool,
@@ -109,37 +127,7 @@ enum Format {
     Json,
 }
 
-/// The path of a finding about the whole registry, relative to the `v2` folder like all others.
-const WHOLE: &str = ".";
-
-/// A run that has ended, one way or the other.
-struct Ended {
-    collection: Option<Collection>,
-    swept: Option<Swept>,
-    /// What is gone; zero unless something was swept.
-    removed: Totals,
-    outcome: Outcome,
-    /// Said on standard error, and why the exit code is not that of the report alone.
-    complaint: Option<(Exit, String)>,
-}
-
-impl Ended {
-    fn new(collection: Option<Collection>, outcome: Outcome) -> Ended {
-        Ended { collection, swept: None, removed: Totals::default(), outcome, complaint: None }
-    }
-
-    /// Refused for a reason that the evidence does not tell, so that it is noted for the report as well.
-    fn refused_for(text: String, findings: &Findings) -> Ended {
-        findings.add(Severity::Error, FindingKind::Refused, None, Path::new(WHOLE), text.clone());
-        Ended::refused(text)
-    }
-
-    fn refused(text: String) -> Ended {
-        Ended { complaint: Some((Exit::Refused, text)), ..Ended::new(None, Outcome::Refused) }
-    }
-}
-
-pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
+pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
     let started_at = Timestamp::now();
     let window_began = Instant::now();
     let opened = args.target.open(args.evidence.config())?;
@@ -148,193 +136,40 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     let look = Look::suitable(args.output.quiet);
     let shown = Shown::new(look);
     let pool = target::pool(args.jobs)?;
+    let options = options(args, started_at, window_began);
+    let (registry, watch) = (&opened.registry, &shown);
     let ended = pool.install(|| {
         if args.dry_run {
-            dry_run(args, &opened.registry, started_at, &findings, &shown)
+            run::dry_run(registry, options, &findings, watch)
         } else if read_only.proven {
-            real_run(args, &opened.registry, started_at, window_began, &findings, &shown)
+            run::real_run(registry, options, &findings, watch)
         } else {
-            Ok(Ended::refused(read_only.refusal(opened.registry.root())))
+            let text = read_only.refusal(registry.root());
+            Ended { complaint: Some(Complaint { how: How::Refused, text }), ..Ended::default() }
         }
     });
     shown.finish();
-    finish(args, &opened, read_only, findings, started_at, ended?)
+    finish(args, &opened, read_only, findings, started_at, ended)
 }
 
-fn options(args: &Args, now: Timestamp) -> collect::Options {
-    collect::Options {
-        policy: Policy { delete_untagged: args.delete_untagged },
-        uploads_older_than: args.uploads_older_than.seconds,
-        remove_empty_repositories: args.remove_empty_repositories,
-        now: now.as_second(),
+fn options(args: &Args, at: Timestamp, window_began: Instant) -> run::Options {
+    let now = at.as_second();
+    let min_age = args.min_age.as_ref().map_or(0, |age| age.seconds);
+    run::Options {
+        collect: collect::Options {
+            policy: Policy { delete_untagged: args.delete_untagged },
+            uploads_older_than: args.uploads_older_than.seconds,
+            remove_empty_repositories: args.remove_empty_repositories,
+            young_since: (min_age > 0).then(|| YoungSince(now.saturating_sub(min_age))),
+            max_delete: args.max_delete.as_ref().map(|share| share.percent),
+            last_repositories: None,
+            now,
+        },
+        quarantine: args.quarantine,
+        accept_shrink: args.accept_shrink,
+        at,
+        window_began,
     }
-}
-
-/// Sees and decides, and stops there.
-fn dry_run(
-    args: &Args,
-    registry: &Registry,
-    now: Timestamp,
-    findings: &Findings,
-    watch: &dyn Watch,
-) -> Result<Ended, Failure> {
-    look_for_other_runs(registry, findings);
-    let collection = collect(registry, options(args, now), findings, watch);
-    let Some(brake) = &collection.brake else {
-        return Ok(Ended::new(Some(collection), Outcome::Complete));
-    };
-    findings.add(Severity::Error, FindingKind::Refused, None, Path::new(WHOLE), brake.to_string());
-    let complaint = Some((Exit::Refused, format!("a sweep would be refused: {brake}")));
-    Ok(Ended { complaint, ..Ended::new(Some(collection), Outcome::Refused) })
-}
-
-/// A dry run takes no lock and puts nothing back; it says what stands in the way of its figures.
-fn look_for_other_runs(registry: &Registry, findings: &Findings) {
-    let path = Path::new(regsweep::layout::REGSWEEP);
-    let note = |message: String| findings.add(Severity::Warning, FindingKind::UnfinishedRun, None, path, message);
-    match sweep::is_held(registry) {
-        Ok(None) => {}
-        Ok(Some(holder)) => {
-            let who = holder.map_or_else(|| "another process".to_owned(), |holder| holder.to_string());
-            note(format!("a run is at work now ({who}); these figures are of a moment in between"));
-        }
-        Err(error) => note(format!("cannot see whether another run is at work: {error}")),
-    }
-    match Runs::of(registry).and_then(|runs| runs.list()) {
-        Err(error) => note(format!("cannot see whether an earlier run was cut off: {error}")),
-        Ok(runs) => {
-            for run in runs.iter().filter(|run| run.state() == State::CutOff) {
-                note(format!(
-                    "run {} was cut off; the next sweep puts back what it had moved, before it looks at anything",
-                    run.id
-                ));
-            }
-        }
-    }
-}
-
-fn real_run(
-    args: &Args,
-    registry: &Registry,
-    now: Timestamp,
-    window_began: Instant,
-    findings: &Findings,
-    watch: &dyn Watch,
-) -> Result<Ended, Failure> {
-    let lock = match sweep::acquire(registry, now) {
-        Ok(lock) => lock,
-        Err(held @ LockError::Held(_)) => return Ok(Ended::refused_for(held.to_string(), findings)),
-        Err(LockError::Io(error)) if sweep::is_forbidden(&error) => {
-            let hint = "run as the user that the registry's files belong to, on a volume that is mounted writable";
-            let message = format!("cannot write to {}: {error}; {hint}", shown_path(registry.root()));
-            return Err(anyhow::anyhow!(message).into());
-        }
-        Err(error) => return Err(error.into()),
-    };
-    let runs = Runs::of(registry).context("cannot open the registry's folder")?;
-    let unfinished = recover(&runs, findings, watch)?;
-    if args.quarantine
-        && let Some(folder) = sweep::on_another_mount(registry)?
-    {
-        let message = format!(
-            "--quarantine is impossible: {folder} is another mount than {}, so nothing in it can be moved into the \
-             trash. Without --quarantine it is deleted directly",
-            shown_path(registry.root())
-        );
-        return Ok(Ended::refused_for(message, findings));
-    }
-    let collection = collect(registry, options(args, now), findings, watch);
-    if let Some(brake) = &collection.brake {
-        findings.add(Severity::Error, FindingKind::Refused, None, Path::new(WHOLE), brake.to_string());
-        let complaint = Some((Exit::Refused, brake.to_string()));
-        return Ok(Ended { complaint, ..Ended::new(Some(collection), Outcome::Refused) });
-    }
-    let mut ended = Ended::new(None, Outcome::Complete);
-    if !collection.plan.is_empty() {
-        let options =
-            sweep::Options { quarantine: args.quarantine, delete_untagged: args.delete_untagged, window_began };
-        match sweep::sweep(registry, &collection.inventory, &collection.plan, options, findings, watch) {
-            Ok(swept) => {
-                if !swept.is_complete {
-                    ended.outcome = Outcome::Incomplete;
-                }
-                ended.removed = swept.removed;
-                ended.swept = Some(swept);
-            }
-            Err(error) => {
-                let (outcome, exit, kind) = match &error {
-                    SweepError::Changed(_) => (Outcome::Refused, Exit::Refused, FindingKind::Refused),
-                    SweepError::ChangedMeanwhile { .. } => (Outcome::Incomplete, Exit::Stopped, FindingKind::Stopped),
-                    SweepError::ChangedTooLate { removed, .. } => {
-                        ended.removed = **removed;
-                        (Outcome::Incomplete, Exit::Stopped, FindingKind::Stopped)
-                    }
-                    SweepError::NotPutBack { .. } | SweepError::Io { .. } => {
-                        (Outcome::Incomplete, Exit::Failed, FindingKind::Stopped)
-                    }
-                };
-                let text = format!("{:#}", anyhow::Error::from(error));
-                findings.add(Severity::Error, kind, None, Path::new(WHOLE), text.clone());
-                ended.outcome = outcome;
-                ended.complaint = Some((exit, text));
-            }
-        }
-    }
-    // Outside the window: what an earlier run was cut off at.
-    for run in unfinished {
-        sweep::purge(&runs, &run, &watch.begin(Phase::Purge), findings);
-    }
-    ended.collection = Some(collection);
-    drop(lock);
-    Ok(ended)
-}
-
-/// Puts back what runs have moved that were cut off before their mark, and says so. Returns the runs that were cut off
-/// after it: their trash is deleted at the end.
-fn recover(runs: &Runs, findings: &Findings, watch: &dyn Watch) -> Result<Vec<Run>, Failure> {
-    let all = runs.list().context("cannot see whether an earlier run was cut off")?;
-    let mut half_purged = Vec::new();
-    for run in all {
-        let path = Path::new(regsweep::layout::REGSWEEP).join("runs").join(run.id.as_str());
-        let note = |message: String| findings.add(Severity::Info, FindingKind::UnfinishedRun, None, &path, message);
-        match run.state() {
-            State::Finished | State::Kept => {}
-            State::HalfPurged => {
-                note(format!("run {} was cut off while it deleted its trash; the rest is deleted now", run.id));
-                half_purged.push(run);
-            }
-            State::CutOff => {
-                let back = runs
-                    .put_back(&run, &watch.begin(Phase::Restore))
-                    .with_context(|| format!("cannot put back what run {} has moved", run.id))?;
-                if let Some((path, why)) = back.failed.first() {
-                    let message = format!(
-                        "cannot put back what run {} has moved: {}: {why} ({} things are still in its trash)",
-                        run.id,
-                        shown_path(path),
-                        back.failed.len()
-                    );
-                    return Err(anyhow::anyhow!(message).into());
-                }
-                let restored = sweep::Event::Restored { at: Timestamp::now().to_string(), items: back.items };
-                match run.note(&restored) {
-                    // Its trash is empty: the next run finds nothing to put back, and tries to note that again.
-                    Err(error) if sweep::is_full(&error) => {}
-                    noted => noted.with_context(|| format!("cannot write the journal of run {}", run.id))?,
-                }
-                let things = counted(back.items, "thing was", "things were");
-                let message = match back.anew {
-                    0 => format!("run {} was cut off; {things} put back", run.id),
-                    anew => format!(
-                        "run {} was cut off; {things} put back, {anew} more had been written anew meanwhile",
-                        run.id
-                    ),
-                };
-                note(message);
-            }
-        }
-    }
-    Ok(half_purged)
 }
 
 /// Makes the report of what has ended, writes it, and finds the exit code.
@@ -346,7 +181,8 @@ fn finish(
     started_at: Timestamp,
     ended: Ended,
 ) -> Result<Exit, Failure> {
-    let Ended { collection, swept, removed, outcome, complaint } = ended;
+    let outcome = outcome(&ended);
+    let Ended { collection, swept, removed, complaint } = ended;
     let nothing = Plan::default();
     let plan = collection.as_ref().map_or(&nothing, |collection| &collection.plan);
     let mut report = Report {
@@ -400,16 +236,29 @@ fn finish(
         }
     }
     match complaint {
-        Some((exit, text)) => {
-            if exit == Exit::Refused && collection.is_none() && text.contains('\n') {
+        Some(Complaint { how, text }) => {
+            if how == How::Refused && collection.is_none() && text.contains('\n') {
                 say(text.trim_end());
             } else {
                 output::error(&text);
             }
-            Ok(exit)
+            Ok(match how {
+                How::Refused => Exit::Refused,
+                How::Stopped => Exit::Stopped,
+                How::Failed => Exit::Failed,
+            })
         }
         None if report.has_damage() => Ok(Exit::Damage),
         None => Ok(Exit::Done),
+    }
+}
+
+fn outcome(ended: &Ended) -> Outcome {
+    match &ended.complaint {
+        Some(Complaint { how: How::Refused, .. }) => Outcome::Refused,
+        Some(_) => Outcome::Incomplete,
+        None if ended.swept.as_ref().is_some_and(|swept| !swept.is_complete) => Outcome::Incomplete,
+        None => Outcome::Complete,
     }
 }
 
@@ -423,6 +272,7 @@ fn scanned(collection: &Collection) -> Scanned {
         uploads: inventory.uploads(),
         blobs: inventory.digests.blobs().len() as u64,
         untagged_revisions_kept: collection.marking.repositories.iter().map(|marking| marking.untagged_kept).sum(),
+        young_blobs_kept: collection.young_blobs,
     }
 }
 
@@ -469,6 +319,15 @@ fn advice(args: &Args, report: &Report<'_>, has_ended_early: bool) -> Vec<String
     if args.uploads_older_than.text != UPLOADS_OLDER_THAN {
         flags.push_str(&format!(" --uploads-older-than '{}'", args.uploads_older_than.text));
     }
+    if let Some(age) = args.min_age.as_ref() {
+        flags.push_str(&format!(" --min-age '{}'", age.text));
+    }
+    if let Some(share) = args.max_delete.as_ref() {
+        flags.push_str(&format!(" --max-delete {}", share.text));
+    }
+    if args.accept_shrink {
+        flags.push_str(" --accept-shrink");
+    }
     if let Some(jobs) = args.jobs {
         flags.push_str(&format!(" --jobs {jobs}"));
     }
@@ -490,6 +349,13 @@ fn advice(args: &Args, report: &Report<'_>, has_ended_early: bool) -> Vec<String
         let untagged =
             counted(report.scanned.untagged_revisions_kept, "untagged manifest stays", "untagged manifests stay");
         advice.push(format!("{untagged}; --delete-untagged lets those go that no live index or subject keeps"));
+    }
+    if let Some(age) = args.min_age.as_ref()
+        && report.scanned.young_blobs_kept > 0
+    {
+        let blobs =
+            counted(report.scanned.young_blobs_kept, "blob that nothing needs stays", "blobs that nothing needs stay");
+        advice.push(format!("{blobs}, younger than {}", age.text));
     }
     if report.removed.blobs.count > 0 {
         advice.push(

@@ -81,8 +81,8 @@ enum Command {
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     let ended = match cli.command {
-        Command::Gc(args) => gc::run(&args),
-        Command::Trash(command) => trash::run(&command),
+        Command::Gc(args) => gc::main(&args),
+        Command::Trash(command) => trash::main(&command),
     };
     let exit = ended.unwrap_or_else(|failure| {
         output::error(&format!("{:#}", failure.error));

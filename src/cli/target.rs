@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use regsweep::config::RegistryConfig;
+use regsweep::interlock::brakes::Percent;
 use regsweep::interlock::evidence::{ReadOnly, Sources, gather};
 use regsweep::interlock::probe::{Credentials, RegistryUrl, probe};
 use regsweep::registry::Registry;
@@ -153,6 +154,27 @@ impl std::str::FromStr for Age {
     }
 }
 
+/// A share in percent, as somebody wrote it: `20`, `12.5%`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Share {
+    /// In percent.
+    pub(crate) percent: Percent,
+    /// As it was written.
+    pub(crate) text: String,
+}
+
+impl std::str::FromStr for Share {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Share, String> {
+        let number = text.strip_suffix('%').unwrap_or(text).trim_end();
+        let is_plain = number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        let percent = number.parse().ok().filter(|_| is_plain).and_then(Percent::new);
+        let percent = percent.ok_or_else(|| format!("'{text}' is no percentage from 0 to 100"))?;
+        Ok(Share { percent, text: text.to_owned() })
+    }
+}
+
 /// Parses a number of threads.
 pub(crate) fn parse_jobs(text: &str) -> Result<usize, String> {
     match text.parse() {
@@ -179,6 +201,30 @@ mod tests {
             ("soon", None),
         ] {
             assert_eq!(text.parse::<Age>().ok().map(|age| age.seconds), seconds, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn shares() {
+        for (text, percent) in [
+            ("20", Some(20.0)),
+            ("12.5%", Some(12.5)),
+            ("0", Some(0.0)),
+            ("100 %", Some(100.0)),
+            ("101", None),
+            ("-1", None),
+            ("1e1", None),
+            ("NaN", None),
+            ("inf", None),
+            ("", None),
+            ("%", None),
+            ("many", None),
+        ] {
+            assert_eq!(
+                text.parse::<Share>().ok().map(|share| share.percent),
+                percent.and_then(Percent::new),
+                "{text:?}"
+            );
         }
     }
 

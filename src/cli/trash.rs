@@ -8,7 +8,7 @@ use regsweep::finding::Findings;
 use regsweep::layout::shown_path;
 use regsweep::progress::{Phase, Watch};
 use regsweep::report::human::{bytes, counted};
-use regsweep::sweep::{self, Event, LockError, Run, RunId, Runs, State};
+use regsweep::sweep::{self, LockError, Run, RunId, Runs, State};
 use serde::Serialize;
 
 use super::output::{self, say};
@@ -61,7 +61,7 @@ pub(crate) enum Format {
     Json,
 }
 
-pub(crate) fn run(command: &Command) -> Result<Exit, Failure> {
+pub(crate) fn main(command: &Command) -> Result<Exit, Failure> {
     target::pool(None)?.install(|| match command {
         Command::List { target, format } => list(target, *format),
         Command::Restore { target, run, evidence } => {
@@ -183,13 +183,9 @@ fn restore(target: &Target, name: &str, evidence: &Evidence) -> Result<Exit, Fai
     let shown = Shown::new(Look::suitable(false));
     let back = runs.put_back(&run, &shown.begin(Phase::Restore));
     shown.finish();
-    let back = back.with_context(|| format!("cannot list the trash of run {}", run.id))?;
+    let back = back.with_context(|| format!("cannot put back what run {} has put aside", run.id))?;
     for (path, why) in &back.failed {
         output::error(&format!("not put back: {}: {why}", shown_path(path)));
-    }
-    if back.failed.is_empty() {
-        run.note(&Event::Restored { at: Timestamp::now().to_string(), items: back.items })
-            .with_context(|| format!("cannot write the journal of run {}", run.id))?;
     }
     output::print(|out| {
         writeln!(out, "{} put back from run {}", counted(back.items, "thing was", "things were"), run.id)?;

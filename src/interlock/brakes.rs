@@ -13,10 +13,29 @@ pub struct Seen<'a> {
     pub has_repositories_folder: bool,
     /// Folders of links that could not be listed, each with the reason.
     pub unlistable: &'a [String],
+    /// How many repositories the last completed run saw; `None` if there was none, or if that is not to be asked.
+    pub last_repositories: Option<u64>,
+}
+
+/// A share of all blobs, in percent.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub struct Percent(f64);
+
+impl Percent {
+    /// From 0 to 100; `None` for everything else.
+    pub fn new(percent: f64) -> Option<Percent> {
+        (0.0..=100.0).contains(&percent).then_some(Percent(percent))
+    }
+}
+
+impl std::fmt::Display for Percent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} %", self.0)
+    }
 }
 
 /// Why a run is stopped before it removes anything.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Brake {
     /// There are blobs, and no folder of repositories: a wrong mount, or half a copy.
     #[error(
@@ -45,13 +64,38 @@ pub enum Brake {
         /// How many revisions.
         revisions: u64,
     },
-    /// Link folders that cannot be listed.
+    /// Fewer than half of the repositories that the last completed run saw.
     #[error(
-        "folders that cannot be listed: {count}, the first is {first}. Nobody knows which images are in them, so no \
-         blob is safe to remove. Make them readable for this user, or mend the volume, and run again"
+        "{now} repositories are there, and the last completed run saw {before}: fewer than half are left. Is the whole \
+         volume mounted? If they were removed on purpose, --accept-shrink goes on, and remembers the new number"
+    )]
+    Shrunk {
+        /// How many there are.
+        now: usize,
+        /// How many there were.
+        before: u64,
+    },
+    /// More of the blobs would go than the operator allowed.
+    #[error(
+        "{going} of {blobs} blobs would go ({:.1} %), which is more than --max-delete {allowed} allows. If that is \
+         right, run again with a higher figure",
+        share(*going, *blobs)
+    )]
+    TooManyBlobs {
+        /// How many would go.
+        going: usize,
+        /// How many there are.
+        blobs: usize,
+        /// How many may go.
+        allowed: Percent,
+    },
+    /// Folders of links that cannot be listed, or links that may name anything.
+    #[error(
+        "what keeps blobs alive cannot be read in {count} places, the first is {first}. Nobody knows which images need \
+         what, so no blob is safe to remove. Make it readable for this user, or mend the volume, and run again"
     )]
     Unlistable {
-        /// How many folders.
+        /// How many places.
         count: usize,
         /// The first of them, and why.
         first: String,
@@ -71,8 +115,24 @@ pub fn check(seen: Seen<'_>) -> Result<(), Brake> {
         (0, _) => Ok(()),
         (blobs, _) if !seen.has_repositories_folder => Err(Brake::NoRepositoriesFolder { blobs }),
         (blobs, 0) => Err(Brake::NoRepositories { blobs }),
-        _ => Ok(()),
+        (_, now) => match seen.last_repositories {
+            Some(before) if (now as u64) < before.div_ceil(2) => Err(Brake::Shrunk { now, before }),
+            _ => Ok(()),
+        },
     }
+}
+
+/// Looks at what would go.
+///
+/// # Errors
+/// [`Brake::TooManyBlobs`].
+pub fn check_share(going: usize, blobs: usize, allowed: Percent) -> Result<(), Brake> {
+    if share(going, blobs) > allowed.0 { Err(Brake::TooManyBlobs { going, blobs, allowed }) } else { Ok(()) }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a table of 2^52 blobs does not fit into any memory")]
+fn share(part: usize, whole: usize) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 }
 }
 
 #[cfg(test)]
@@ -95,8 +155,56 @@ mod tests {
             (5, 2, 3, true, some, false),
             (0, 0, 0, true, some, false),
         ] {
-            let seen = Seen { blobs, repositories, revisions, has_repositories_folder, unlistable };
+            let last_repositories = None;
+            let seen = Seen { blobs, repositories, revisions, has_repositories_folder, unlistable, last_repositories };
             assert_eq!(check(seen).is_ok(), fine, "{seen:?}");
+        }
+    }
+
+    #[test]
+    fn fewer_than_half_of_the_repositories() {
+        for (before, now, fine) in [
+            (None, 1, true),
+            (Some(0), 1, true),
+            (Some(1), 1, true),
+            (Some(2), 1, true),
+            (Some(3), 1, false),
+            (Some(3), 2, true),
+            (Some(10), 5, true),
+            (Some(10), 4, false),
+            (Some(11), 5, false),
+            (Some(11), 6, true),
+            (Some(4), 9, true),
+        ] {
+            let seen = Seen {
+                blobs: 5,
+                repositories: now,
+                revisions: 3,
+                has_repositories_folder: true,
+                unlistable: &[],
+                last_repositories: before,
+            };
+            assert_eq!(check(seen).is_ok(), fine, "{before:?} {now}");
+        }
+    }
+
+    #[test]
+    fn more_blobs_than_allowed() {
+        for (going, blobs, allowed, fine) in [
+            (0, 0, 0.0, true),
+            (0, 10, 0.0, true),
+            (1, 10, 0.0, false),
+            (1, 10, 10.0, true),
+            (2, 10, 10.0, false),
+            (1, 3, 33.3, false),
+            (1, 3, 33.4, true),
+            (10, 10, 100.0, true),
+        ] {
+            let allowed = Percent::new(allowed).unwrap();
+            assert_eq!(check_share(going, blobs, allowed).is_ok(), fine, "{going} of {blobs}, {allowed}");
+        }
+        for wrong in [-1.0, 100.1, f64::NAN, f64::INFINITY] {
+            assert_eq!(Percent::new(wrong), None);
         }
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use super::digests::DigestId;
+use super::repositories::Watched;
 use super::unknown;
 use crate::digest::{Algorithm, Digest};
 use crate::finding::{FindingKind, Findings, Severity};
@@ -100,16 +101,18 @@ struct Part {
 }
 
 /// Lists `blobs/<algorithm>/<shard>`, each folder once, in parallel.
-pub(super) fn scan(registry: &Registry, findings: &Findings, meter: &Meter) -> BlobTable {
+pub(super) fn scan(registry: &Registry, findings: &Findings, meter: &Meter) -> (BlobTable, Vec<Watched>) {
     let mut shards = Vec::new();
+    let mut folders = Vec::new();
     let mut incomplete = false;
     let blobs = Path::new(BLOBS);
     let listed = (|| {
         let linked = is_symbolic_link(registry.v2(), blobs, findings)?;
         let Some(dir) = registry.v2().open(blobs)? else { return Ok(()) };
+        folders.push(Watched { path: blobs.to_owned(), stamp: dir.stamp()? });
         dir.for_each(|name, kind| match Algorithm::from_name(name) {
             Some(algorithm) if matches!(kind, Kind::Directory | Kind::SymbolicLink) => {
-                match shards_of(&dir, algorithm, kind == Kind::SymbolicLink, findings) {
+                match shards_of(&dir, algorithm, kind == Kind::SymbolicLink, findings, &mut folders) {
                     Ok(found) => {
                         shards.extend(found.into_iter().map(|(dir, through)| (algorithm, dir, through || linked)));
                     }
@@ -148,7 +151,7 @@ pub(super) fn scan(registry: &Registry, findings: &Findings, meter: &Meter) -> B
     let mut table = BlobTable::from_digests(all);
     table.linked = linked.iter().filter_map(|digest| table.find(digest)).collect();
     table.incomplete = incomplete;
-    table
+    (table, folders)
 }
 
 /// The shards of one algorithm: their paths, and whether a symbolic link leads there.
@@ -157,11 +160,13 @@ fn shards_of(
     algorithm: Algorithm,
     algorithm_linked: bool,
     findings: &Findings,
+    folders: &mut Vec<Watched>,
 ) -> Result<Vec<(std::path::PathBuf, bool)>, crate::registry::Unreadable> {
     if algorithm_linked {
         symbolic_link(findings, &blobs.path().join(algorithm.name()));
     }
     let Some(dir) = blobs.open(algorithm.name())? else { return Ok(Vec::new()) };
+    folders.push(Watched { path: dir.path().to_owned(), stamp: dir.stamp()? });
     let mut shards = Vec::new();
     dir.for_each(|name, kind| {
         let path = dir.path().join(component(name));

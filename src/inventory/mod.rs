@@ -15,6 +15,7 @@ use rayon::prelude::*;
 
 pub use blobs::{BlobSize, BlobTable, SizedBlob};
 pub use digests::{DigestId, Digests};
+pub(crate) use repositories::read_link;
 pub use repositories::{LinkState, Repository, Revision, Tag, Upload, Watched};
 
 use crate::finding::{FindingKind, Findings, Severity};
@@ -35,6 +36,11 @@ pub struct Inventory {
     pub has_repositories_folder: bool,
     /// Folders above the repositories as they were listed, to be looked at again before anything is removed.
     pub watched: Vec<Watched>,
+    /// The folders of the blobs as they were before they were listed. A push changes their times; that they are the
+    /// same folders is all that matters.
+    pub blob_folders: Vec<Watched>,
+    /// When the scan began, in seconds since 1970.
+    pub began: i64,
 }
 
 impl Inventory {
@@ -64,8 +70,9 @@ impl Inventory {
 /// Never fails: what cannot be read is a finding, and where that makes deletion unsafe it is in
 /// [`Inventory::unlistable`] or in the state of the thing itself.
 pub fn scan(registry: &Registry, findings: &Findings, meter: &Meter) -> Inventory {
+    let began = jiff::Timestamp::now().as_second();
     look_for_unknown_entries(registry, findings);
-    let table = blobs::scan(registry, findings, meter);
+    let (table, blob_folders) = blobs::scan(registry, findings, meter);
     let digests = Digests::new(table);
     let found = find::find(registry, findings);
     meter.expect(found.folders.len() as u64);
@@ -88,6 +95,8 @@ pub fn scan(registry: &Registry, findings: &Findings, meter: &Meter) -> Inventor
         unlistable,
         has_repositories_folder: found.has_repositories_folder,
         watched: found.watched,
+        blob_folders,
+        began,
     }
 }
 

@@ -190,9 +190,9 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn manifests(&mut self) -> Result<(), Unreadable> {
         // Watched as well: the first tag or revision of a repository makes a new folder in it.
-        let Some(dir) = self.open_watched(&self.repository.path.join(MANIFESTS))? else { return Ok(()) };
+        let Some((dir, stamp)) = self.open_watched(&self.repository.path.join(MANIFESTS))? else { return Ok(()) };
         let (mut revisions, mut tags) = (false, false);
-        dir.for_each(|name, kind| {
+        dir.for_each_of_all(stamp, |name, kind| {
             let path = dir.path().join(component(name));
             match name {
                 name if name == REVISIONS.as_bytes() => revisions = true,
@@ -232,9 +232,10 @@ impl Reader<'_> {
     }
 
     fn tags(&mut self) -> Result<(), Unreadable> {
-        let Some(dir) = self.open_watched(&self.repository.path.join(MANIFESTS).join(TAGS))? else { return Ok(()) };
+        let path = self.repository.path.join(MANIFESTS).join(TAGS);
+        let Some((dir, stamp)) = self.open_watched(&path)? else { return Ok(()) };
         let mut names = Vec::new();
-        dir.for_each(|name, kind| match kind {
+        dir.for_each_of_all(stamp, |name, kind| match kind {
             Kind::Directory | Kind::SymbolicLink => names.push((name.to_owned(), kind == Kind::SymbolicLink)),
             _ => self.unknown(&dir.path().join(component(name))),
         })?;
@@ -242,7 +243,7 @@ impl Reader<'_> {
             let name = shown(&raw);
             let folder = component(&raw);
             let (current, stamp) = read_link(&dir, &folder.join(CURRENT).join(LINK), self.digests);
-            let (history, history_linked) = match self.history(&dir, folder) {
+            let (history, history_linked) = match self.history(&dir, folder, &current) {
                 Ok((history, linked)) => (Ok(history), linked),
                 Err(unreadable) => (Err(unreadable.to_string().into()), false),
             };
@@ -257,11 +258,27 @@ impl Reader<'_> {
     }
 
     /// The digests that a tag ever pointed at, and whether a symbolic link leads there.
-    fn history(&mut self, tags: &Dir, tag: &Path) -> Result<(Vec<DigestId>, bool), Unreadable> {
+    ///
+    /// Nothing depends on whether they are all there, as long as the tag's current target is among them. Where it is
+    /// not, the tag may have been taken out by hand, or its history is all that it has: then they are counted.
+    fn history(&mut self, tags: &Dir, tag: &Path, current: &LinkState) -> Result<(Vec<DigestId>, bool), Unreadable> {
+        let listed = self.list_history(tags, tag, |dir, each| dir.for_each(each))?;
+        match current {
+            LinkState::Target(target) if listed.0.binary_search(target).is_ok() => Ok(listed),
+            _ => self.list_history(tags, tag, |dir, each| dir.for_each_of_all(dir.stamp()?, each)),
+        }
+    }
+
+    fn list_history(
+        &mut self,
+        tags: &Dir,
+        tag: &Path,
+        list: impl Fn(&Dir, &mut dyn FnMut(&[u8], Kind)) -> Result<(), Unreadable>,
+    ) -> Result<(Vec<DigestId>, bool), Unreadable> {
         let mut history = Vec::new();
         let Some((index, mut linked)) = tags.open_noting_link(tag.join(INDEX))? else { return Ok((history, false)) };
         let mut algorithms = Vec::new();
-        index.for_each(|name, kind| match Algorithm::from_name(name) {
+        list(&index, &mut |name, kind| match Algorithm::from_name(name) {
             Some(algorithm) if matches!(kind, Kind::Directory | Kind::SymbolicLink) => {
                 linked |= kind == Kind::SymbolicLink;
                 algorithms.push(algorithm);
@@ -270,7 +287,7 @@ impl Reader<'_> {
         })?;
         for algorithm in algorithms {
             let Some(dir) = index.open(algorithm.name())? else { continue };
-            dir.for_each(|name, kind| match Digest::from_hex(algorithm, name) {
+            list(&dir, &mut |name, kind| match Digest::from_hex(algorithm, name) {
                 Ok(digest) if matches!(kind, Kind::Directory | Kind::SymbolicLink) => {
                     history.push(self.digests.id(&digest));
                 }
@@ -320,9 +337,9 @@ impl Reader<'_> {
         path: &Path,
         mut each: impl FnMut(&mut Self, &Dir, DigestId, &str, bool),
     ) -> Result<(), Unreadable> {
-        let Some(top) = self.open_watched(path)? else { return Ok(()) };
+        let Some((top, stamp)) = self.open_watched(path)? else { return Ok(()) };
         let mut algorithms = Vec::new();
-        top.for_each(|name, kind| match Algorithm::from_name(name) {
+        top.for_each_of_all(stamp, |name, kind| match Algorithm::from_name(name) {
             Some(algorithm) if matches!(kind, Kind::Directory | Kind::SymbolicLink) => {
                 algorithms.push((algorithm, kind == Kind::SymbolicLink));
             }
@@ -334,9 +351,9 @@ impl Reader<'_> {
             }
         })?;
         for (algorithm, algorithm_linked) in algorithms {
-            let Some(dir) = self.open_watched(&path.join(algorithm.name()))? else { continue };
+            let Some((dir, stamp)) = self.open_watched(&path.join(algorithm.name()))? else { continue };
             let mut folders = Vec::new();
-            dir.for_each(|name, kind| match Digest::from_hex(algorithm, name) {
+            dir.for_each_of_all(stamp, |name, kind| match Digest::from_hex(algorithm, name) {
                 Ok(digest) if matches!(kind, Kind::Directory | Kind::SymbolicLink) => {
                     folders.push((digest, algorithm_linked || kind == Kind::SymbolicLink));
                 }
@@ -374,7 +391,7 @@ impl Reader<'_> {
         let below = (|| {
             let Some(dir) = dir.open(folder)? else { return Ok(()) };
             let mut folders = Vec::new();
-            dir.for_each(|name, kind| {
+            dir.for_each_of_all(dir.stamp()?, |name, kind| {
                 if kind == Kind::Directory {
                     folders.push(name.to_owned());
                 }
@@ -396,11 +413,11 @@ impl Reader<'_> {
     }
 
     /// Opens a folder whose entries decide what is live, and remembers what it was *before* it is listed.
-    fn open_watched(&mut self, path: &Path) -> Result<Option<Dir>, Unreadable> {
+    fn open_watched(&mut self, path: &Path) -> Result<Option<(Dir, Stamp)>, Unreadable> {
         let Some(dir) = self.open(path)? else { return Ok(None) };
         let stamp = dir.stamp()?;
         self.repository.folders.push(Watched { path: path.to_owned(), stamp });
-        Ok(Some(dir))
+        Ok(Some((dir, stamp)))
     }
 
     fn unknown(&mut self, path: &Path) {
@@ -420,7 +437,7 @@ impl Reader<'_> {
 }
 
 /// Reads a link file. The registry writes the digest and nothing else, not even a newline.
-fn read_link(dir: &Dir, path: &Path, digests: &Digests) -> (LinkState, Option<Stamp>) {
+pub(crate) fn read_link(dir: &Dir, path: &Path, digests: &Digests) -> (LinkState, Option<Stamp>) {
     match dir.read(path, MAX_LINK_BYTES) {
         Ok(Some(content)) => {
             let state = match Digest::parse(&content.bytes) {
@@ -434,7 +451,9 @@ fn read_link(dir: &Dir, path: &Path, digests: &Digests) -> (LinkState, Option<St
         Err(Unreadable { cause, .. }) => {
             let state = match cause {
                 Cause::TooLarge { .. } | Cause::NotAFile => LinkState::Damaged(cause.to_string().into()),
-                Cause::Io(_) | Cause::DanglingLink => LinkState::Unreadable(cause.to_string().into()),
+                Cause::Io(_) | Cause::DanglingLink | Cause::ShortListing { .. } => {
+                    LinkState::Unreadable(cause.to_string().into())
+                }
             };
             // What it is can often be told even where what it says cannot.
             (state, dir.stamp_of(path).ok().flatten())

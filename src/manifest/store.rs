@@ -10,10 +10,10 @@ use crate::digest::{Algorithm, Digest};
 use crate::inventory::{DigestId, Digests};
 use crate::layout::{DATA, SIGNATURES, blob_dir};
 use crate::progress::Meter;
-use crate::registry::{Cause, Registry, Unreadable};
+use crate::registry::{Cause, Registry, Stamp, Unreadable};
 
 /// What a manifest references, as numbers of [`Digests`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
     /// Entries that are, or may be, manifests themselves.
     pub children: Box<[DigestId]>,
@@ -25,6 +25,8 @@ pub struct Manifest {
     pub subject: Option<DigestId>,
     /// Whether signatures may lie beside its revision link.
     pub has_signature_links: bool,
+    /// What its file was when it was read.
+    pub stamp: Stamp,
 }
 
 /// What became of reading a manifest.
@@ -135,13 +137,13 @@ fn read(registry: &Registry, digests: &Digests, id: DigestId, expect: Expect) ->
         Err("its bytes do not match its digest".to_owned())
     };
     match (parsed, expect) {
-        (Ok(parsed), _) => intern(digests, &parsed),
+        (Ok(parsed), _) => intern(digests, &parsed, content.stamp),
         (Err(why), Expect::Manifest) => (Loaded::Damaged(why.into()), Vec::new()),
         (Err(_), _) => (Loaded::Blob, Vec::new()),
     }
 }
 
-fn intern(digests: &Digests, parsed: &Parsed) -> (Loaded, Vec<(DigestId, Expect)>) {
+fn intern(digests: &Digests, parsed: &Parsed, stamp: Stamp) -> (Loaded, Vec<(DigestId, Expect)>) {
     let mut below = Vec::new();
     let (mut children, mut blobs, mut foreign) = (Vec::new(), Vec::new(), Vec::new());
     for reference in &parsed.references {
@@ -161,6 +163,7 @@ fn intern(digests: &Digests, parsed: &Parsed) -> (Loaded, Vec<(DigestId, Expect)
         foreign: foreign.into(),
         subject: parsed.subject.as_ref().map(|subject| digests.id(subject)),
         has_signature_links: parsed.has_signature_links,
+        stamp,
     };
     (Loaded::Manifest(manifest), below)
 }
@@ -177,7 +180,7 @@ pub(crate) fn signature_links(
     let mut found = Vec::new();
     for algorithm in Algorithm::ALL {
         let Some(dir) = registry.v2().open(revision.join(SIGNATURES).join(algorithm.name()))? else { continue };
-        dir.for_each(|name, _| {
+        dir.for_each_of_all(dir.stamp()?, |name, _| {
             found.extend(Digest::from_hex(algorithm, name).ok().map(|digest| digests.id(&digest)));
         })?;
     }

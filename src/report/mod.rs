@@ -57,6 +57,8 @@ pub struct Scanned {
     pub blobs: u64,
     /// Revisions that no tag leads to and that stay, because untagged manifests were not to go.
     pub untagged_revisions_kept: u64,
+    /// Blobs that nothing needs and that stay, because they or links to them are too young.
+    pub young_blobs_kept: u64,
 }
 
 /// One repository.

@@ -6,8 +6,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is the module that changes files")]
 
-use std::fs::File;
-use std::io;
+use std::fs::{File, TryLockError};
+use std::io::{self, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path};
@@ -16,6 +16,7 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, RawDir, Uid};
 use rustix::io::Errno;
 
 use crate::registry::{Dir, Kind};
+use crate::seam::{self, Seam};
 
 const OPEN_FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
@@ -23,6 +24,14 @@ const OPEN_FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags
 #[derive(Debug)]
 pub struct Folder {
     handle: OwnedFd,
+    seam: Seam,
+}
+
+/// An open file of our own: the journal, the lock.
+#[derive(Debug)]
+pub struct OurFile {
+    file: File,
+    seam: Seam,
 }
 
 /// What became of a request to take something away.
@@ -40,7 +49,27 @@ impl Folder {
     /// # Errors
     /// Whatever the system says.
     pub fn of(dir: &Dir) -> io::Result<Folder> {
-        Ok(Folder { handle: dir.as_fd().try_clone_to_owned()? })
+        Ok(Folder { handle: dir.as_fd().try_clone_to_owned()?, seam: dir.seam() })
+    }
+
+    fn ask(&self, kind: seam::Kind, name: &Path) -> Result<(), Errno> {
+        self.seam.ask(kind, &self.handle, name)
+    }
+
+    /// Opens a folder in this one. Never through a symbolic link.
+    fn open_in(&self, name: &Path) -> Result<Folder, Errno> {
+        self.ask(seam::Kind::OpenFolder, name)?;
+        let handle = rustix::fs::openat(&self.handle, name, OPEN_FOLDER, Mode::empty())?;
+        Ok(Folder { handle, seam: self.seam })
+    }
+
+    fn make_in(&self, name: &Path, mode: Mode) -> Result<(), Errno> {
+        self.ask(seam::Kind::MakeFolder, name)?;
+        match rustix::fs::mkdirat(&self.handle, name, mode) {
+            // Another thread may have been first.
+            Err(Errno::EXIST) => Ok(()),
+            made => made,
+        }
     }
 
     /// Opens a folder below this one; `None` if there is none. Never through a symbolic link.
@@ -50,9 +79,8 @@ impl Folder {
     pub fn open(&self, path: &Path) -> io::Result<Option<Folder>> {
         let mut opened: Option<Folder> = None;
         for name in plain_names(path) {
-            let above = opened.as_ref().unwrap_or(self);
-            opened = match rustix::fs::openat(&above.handle, name?, OPEN_FOLDER, Mode::empty()) {
-                Ok(handle) => Some(Folder { handle }),
+            opened = match opened.as_ref().unwrap_or(self).open_in(name?) {
+                Ok(below) => Some(below),
                 Err(Errno::NOENT) => return Ok(None),
                 Err(errno) => return Err(errno.into()),
             };
@@ -60,8 +88,12 @@ impl Folder {
         // Only the empty path is this folder itself; a handle is duplicated for that alone, not for every item.
         match opened {
             Some(folder) => Ok(Some(folder)),
-            None => Ok(Some(Folder { handle: self.handle.try_clone()? })),
+            None => self.duplicate().map(Some),
         }
+    }
+
+    fn duplicate(&self) -> io::Result<Folder> {
+        Ok(Folder { handle: self.handle.try_clone()?, seam: self.seam })
     }
 
     /// Opens a folder below this one and makes what is missing on the way. New folders get the owner, group and mode
@@ -70,26 +102,36 @@ impl Folder {
     /// # Errors
     /// Whatever the system says; also for a path that is not plain names.
     pub fn make(&self, path: &Path) -> io::Result<Folder> {
-        let mut folder = Folder { handle: self.handle.try_clone()? };
+        let mut folder = self.duplicate()?;
         for name in plain_names(path) {
             let name = name?;
-            let below = match rustix::fs::openat(&folder.handle, name, OPEN_FOLDER, Mode::empty()) {
+            folder = match folder.open_in(name) {
                 Err(Errno::NOENT) => {
                     let above = rustix::fs::fstat(&folder.handle)?;
-                    match rustix::fs::mkdirat(&folder.handle, name, Mode::from_raw_mode(above.st_mode)) {
-                        // Another thread may have been first.
-                        Ok(()) | Err(Errno::EXIST) => {}
-                        Err(errno) => return Err(errno.into()),
-                    }
-                    let made = rustix::fs::openat(&folder.handle, name, OPEN_FOLDER, Mode::empty())?;
-                    give_to(&made, &above)?;
+                    folder.make_in(name, Mode::from_raw_mode(above.st_mode))?;
+                    let made = folder.open_in(name)?;
+                    made.give_to(&above)?;
                     made
                 }
                 opened => opened?,
             };
-            folder = Folder { handle: below };
         }
         Ok(folder)
+    }
+
+    /// Gives a new folder the owner and group of the one that it was made in.
+    fn give_to(&self, above: &rustix::fs::Stat) -> io::Result<()> {
+        let stat = rustix::fs::fstat(&self.handle)?;
+        if (stat.st_uid, stat.st_gid) == (above.st_uid, above.st_gid) {
+            return Ok(());
+        }
+        self.ask(seam::Kind::GiveAway, Path::new(""))?;
+        let (owner, group) = (Uid::from_raw(above.st_uid), Gid::from_raw(above.st_gid));
+        match rustix::fs::fchown(&self.handle, Some(owner), Some(group)) {
+            // Only root can give things away; for everybody else the folder is their own anyway.
+            Ok(()) | Err(Errno::PERM) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
     }
 
     /// Makes a folder that only its owner can enter, if it is not there yet.
@@ -97,12 +139,9 @@ impl Folder {
     /// # Errors
     /// Whatever the system says.
     pub fn make_private(&self, name: &str) -> io::Result<Folder> {
-        match rustix::fs::mkdirat(&self.handle, name, Mode::RWXU) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-        let handle = rustix::fs::openat(&self.handle, name, OPEN_FOLDER, Mode::empty())?;
-        Ok(Folder { handle })
+        let name = Path::new(name);
+        self.make_in(name, Mode::RWXU)?;
+        Ok(self.open_in(name)?)
     }
 
     /// Moves an entry to the same name in another folder. What is there already is never replaced, unless it is an
@@ -111,7 +150,11 @@ impl Folder {
     /// # Errors
     /// Whatever the system says; `EXDEV` between devices, `ENOTEMPTY` or `EEXIST` if something is there.
     pub fn move_to(&self, name: &Path, to: &Folder) -> io::Result<Gone> {
-        match rustix::fs::renameat(&self.handle, name, &to.handle, name) {
+        let moved = self
+            .seam
+            .ask_to_move(&self.handle, name, &to.handle)
+            .and_then(|()| rustix::fs::renameat(&self.handle, name, &to.handle, name));
+        match moved {
             Ok(()) => Ok(Gone::Now),
             // Either the entry or a folder of ours is gone; the second would fail for every entry alike.
             Err(Errno::NOENT) if self.kind(name)?.is_none() => Ok(Gone::Before),
@@ -119,12 +162,22 @@ impl Folder {
         }
     }
 
+    /// Puts a file of ours in the place of another, both in this folder.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub fn replace(&self, new: &str, old: &str) -> io::Result<()> {
+        self.seam.ask_to_move(&self.handle, Path::new(new), &self.handle)?;
+        Ok(rustix::fs::renameat(&self.handle, new, &self.handle, old)?)
+    }
+
     /// Removes a file, or a symbolic link itself.
     ///
     /// # Errors
     /// Whatever the system says, except that it is absent.
     pub fn remove_file(&self, name: &Path) -> io::Result<Gone> {
-        gone(rustix::fs::unlinkat(&self.handle, name, AtFlags::empty()))
+        let asked = self.ask(seam::Kind::RemoveFile, name);
+        gone(asked.and_then(|()| rustix::fs::unlinkat(&self.handle, name, AtFlags::empty())))
     }
 
     /// Removes an empty folder. One that holds something stays, and is an error.
@@ -132,7 +185,8 @@ impl Folder {
     /// # Errors
     /// Whatever the system says, except that it is absent.
     pub fn remove_empty(&self, name: &Path) -> io::Result<Gone> {
-        gone(rustix::fs::unlinkat(&self.handle, name, AtFlags::REMOVEDIR))
+        let asked = self.ask(seam::Kind::RemoveFolder, name);
+        gone(asked.and_then(|()| rustix::fs::unlinkat(&self.handle, name, AtFlags::REMOVEDIR)))
     }
 
     /// Its entries, without `.` and `..`, in no order.
@@ -140,6 +194,8 @@ impl Folder {
     /// # Errors
     /// Whatever the system says; then nothing is known of the folder.
     pub fn entries(&self) -> io::Result<Vec<(Vec<u8>, Kind)>> {
+        let seam::Limit { mut at_most, then } =
+            self.seam.ask_how_much(seam::Kind::List, &self.handle, Path::new(""))?;
         // A handle of its own: two listings of one handle would share the position.
         let handle = rustix::fs::openat(&self.handle, ".", OPEN_FOLDER, Mode::empty())?;
         let mut buffer = [MaybeUninit::uninit(); 32 * 1024];
@@ -151,6 +207,10 @@ impl Folder {
             if matches!(name, b"." | b"..") {
                 continue;
             }
+            if at_most == 0 {
+                break;
+            }
+            at_most -= 1;
             let kind = match entry.file_type() {
                 FileType::Directory => Kind::Directory,
                 FileType::RegularFile => Kind::File,
@@ -163,7 +223,7 @@ impl Folder {
             };
             entries.push((name.to_owned(), kind));
         }
-        Ok(entries)
+        then.map_or(Ok(entries), |errno| Err(errno.into()))
     }
 
     /// What kind of entry this is; `None` if there is none. A symbolic link at the end is not followed.
@@ -189,7 +249,8 @@ impl Folder {
     }
 
     fn stat(&self, name: &Path) -> io::Result<Option<rustix::fs::Stat>> {
-        match rustix::fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW) {
+        let asked = self.ask(seam::Kind::Look, name);
+        match asked.and_then(|()| rustix::fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW)) {
             Ok(stat) => Ok(Some(stat)),
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(errno.into()),
@@ -200,30 +261,27 @@ impl Folder {
     ///
     /// # Errors
     /// Whatever the system says.
-    pub fn append(&self, name: &str) -> io::Result<File> {
+    pub fn append(&self, name: &str) -> io::Result<OurFile> {
+        let name = Path::new(name);
+        self.ask(seam::Kind::OpenToWrite, name)?;
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(File::from(rustix::fs::openat(&self.handle, name, flags, Mode::RUSR | Mode::WUSR)?))
+        let handle = rustix::fs::openat(&self.handle, name, flags, Mode::RUSR | Mode::WUSR)?;
+        Ok(OurFile { file: File::from(handle), seam: self.seam })
     }
 
     /// Opens a file of ours for reading; `None` if there is none. Never through a symbolic link.
     ///
     /// # Errors
     /// Whatever the system says, except that it is absent.
-    pub fn read(&self, name: &str) -> io::Result<Option<File>> {
+    pub fn read(&self, name: &str) -> io::Result<Option<OurFile>> {
+        let name = Path::new(name);
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        match rustix::fs::openat(&self.handle, name, flags, Mode::empty()) {
-            Ok(handle) => Ok(Some(File::from(handle))),
+        let asked = self.ask(seam::Kind::OpenFile, name);
+        match asked.and_then(|()| rustix::fs::openat(&self.handle, name, flags, Mode::empty())) {
+            Ok(handle) => Ok(Some(OurFile { file: File::from(handle), seam: self.seam })),
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(errno.into()),
         }
-    }
-
-    /// Empties a file of ours.
-    ///
-    /// # Errors
-    /// Whatever the system says.
-    pub fn truncate(file: &File) -> io::Result<()> {
-        file.set_len(0)
     }
 
     /// Whether anything in this folder can be moved to that one by a rename. Nothing is moved to find out: the kernel
@@ -246,6 +304,7 @@ impl Folder {
     /// # Errors
     /// Whatever the system says.
     pub fn sync(&self) -> io::Result<()> {
+        self.ask(seam::Kind::SyncFolder, Path::new(""))?;
         Ok(rustix::fs::fsync(&self.handle)?)
     }
 
@@ -254,6 +313,7 @@ impl Folder {
     /// # Errors
     /// Whatever the system says: then nobody knows what is on the disk.
     pub fn sync_volume(&self) -> io::Result<()> {
+        self.ask(seam::Kind::SyncVolume, Path::new(""))?;
         Ok(rustix::fs::syncfs(&self.handle)?)
     }
 
@@ -263,11 +323,77 @@ impl Folder {
     /// # Errors
     /// Whatever the system says.
     pub fn lock(&self) -> io::Result<bool> {
-        match rustix::fs::flock(&self.handle, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        let asked = self.ask(seam::Kind::Lock, Path::new(""));
+        match asked.and_then(|()| rustix::fs::flock(&self.handle, rustix::fs::FlockOperation::NonBlockingLockExclusive))
+        {
             Ok(()) => Ok(true),
             Err(Errno::WOULDBLOCK) => Ok(false),
             Err(errno) => Err(errno.into()),
         }
+    }
+}
+
+impl OurFile {
+    fn ask(&self, kind: seam::Kind) -> io::Result<()> {
+        Ok(self.seam.ask(kind, &self.file, Path::new(""))?)
+    }
+
+    /// Empties it.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub fn truncate(&self) -> io::Result<()> {
+        self.ask(seam::Kind::Truncate)?;
+        self.file.set_len(0)
+    }
+
+    /// Waits until its content is on the disk.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub fn sync(&self) -> io::Result<()> {
+        self.ask(seam::Kind::SyncFile)?;
+        self.file.sync_data()
+    }
+
+    /// Takes the file's lock, if nobody holds it.
+    ///
+    /// # Errors
+    /// That somebody holds it, or whatever the system says.
+    pub fn try_lock(&self) -> Result<(), TryLockError> {
+        self.ask(seam::Kind::Lock).map_err(TryLockError::Error)?;
+        self.file.try_lock()
+    }
+
+    /// Takes the file's lock together with others who do so; only to see whether somebody has it alone.
+    ///
+    /// # Errors
+    /// That somebody holds it alone, or whatever the system says.
+    pub fn try_lock_shared(&self) -> Result<(), TryLockError> {
+        self.ask(seam::Kind::Lock).map_err(TryLockError::Error)?;
+        self.file.try_lock_shared()
+    }
+}
+
+impl Read for OurFile {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.ask(seam::Kind::Read)?;
+        self.file.read(buffer)
+    }
+}
+
+impl Write for OurFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let part = self.seam.ask_how_much(seam::Kind::Write, &self.file, Path::new(""))?;
+        let bytes = &bytes[..bytes.len().min(part.at_most)];
+        match part.then {
+            None => self.file.write(bytes),
+            Some(errno) => self.file.write_all(bytes).and(Err(errno.into())),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
     }
 }
 
@@ -285,19 +411,6 @@ fn plain_names(path: &Path) -> impl Iterator<Item = io::Result<&Path>> {
         Component::Normal(name) => Ok(Path::new(name)),
         _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a path of plain names")),
     })
-}
-
-/// Gives a new folder the owner and group of the one that it was made in.
-fn give_to(made: &OwnedFd, above: &rustix::fs::Stat) -> io::Result<()> {
-    let stat = rustix::fs::fstat(made)?;
-    if (stat.st_uid, stat.st_gid) == (above.st_uid, above.st_gid) {
-        return Ok(());
-    }
-    match rustix::fs::fchown(made, Some(Uid::from_raw(above.st_uid)), Some(Gid::from_raw(above.st_gid))) {
-        // Only root can give things away; for everybody else the folder is their own anyway.
-        Ok(()) | Err(Errno::PERM) => Ok(()),
-        Err(errno) => Err(errno.into()),
-    }
 }
 
 /// Whether the volume has no room for one more name or byte.

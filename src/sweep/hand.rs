@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
+use std::ops::Index;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,6 +16,7 @@ use rayon::prelude::*;
 use super::disk::{self, Folder, Gone};
 use super::trash;
 use crate::finding::{FindingKind, Findings, Severity};
+use crate::inventory::BlobSize;
 use crate::layout::{
     INDEX, Item, LAYERS, MANIFESTS, REPOSITORIES, REVISIONS, RepositoryName, TAGS, UPLOADS, repository_dir,
 };
@@ -56,7 +58,7 @@ impl<'a> Hand<'a> {
         let tags = folder.join(MANIFESTS).join(TAGS);
 
         let names: Vec<String> = plan.tags.iter().map(|(tag, _)| tag.to_string()).collect();
-        let mut all_gone = self.take_all(&tags, &names, meter, |_| bump(&self.tally.tags));
+        let mut all_gone = self.take_all(&tags, &names, meter, |way, _| bump(&self.tally[way].tags));
 
         let mut history: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
         for (tag, digest, _) in &plan.tag_history {
@@ -64,25 +66,25 @@ impl<'a> Hand<'a> {
             history.entry(index).or_default().push(digest.hex());
         }
         for (index, names) in &history {
-            all_gone &= self.take_all(index, names, meter, |_| bump(&self.tally.tag_history));
+            all_gone &= self.take_all(index, names, meter, |way, _| bump(&self.tally[way].tag_history));
         }
 
         let mut revisions_gone = all_gone;
         let revisions = by_algorithm(plan.revisions.iter().map(|(digest, _)| digest));
         for (algorithm, names) in revisions.iter().filter(|_| all_gone) {
             let revisions = folder.join(MANIFESTS).join(REVISIONS).join(algorithm);
-            revisions_gone &= self.take_all(&revisions, names, meter, |_| bump(&self.tally.revisions));
+            revisions_gone &= self.take_all(&revisions, names, meter, |way, _| bump(&self.tally[way].revisions));
         }
 
         for (algorithm, names) in by_algorithm(plan.layer_links.iter()).iter().filter(|_| revisions_gone) {
             let layers = folder.join(LAYERS).join(algorithm);
-            self.take_all(&layers, names, meter, |_| bump(&self.tally.layer_links));
+            self.take_all(&layers, names, meter, |way, _| bump(&self.tally[way].layer_links));
         }
 
         let names: Vec<String> = plan.uploads.iter().map(|(upload, _)| upload.to_string()).collect();
-        self.take_all(&folder.join(UPLOADS), &names, meter, |place| {
-            bump(&self.tally.uploads);
-            self.tally.upload_bytes.fetch_add(plan.uploads[place].1, Ordering::Relaxed);
+        self.take_all(&folder.join(UPLOADS), &names, meter, |way, place| {
+            bump(&self.tally[way].uploads);
+            self.tally[way].upload_bytes.fetch_add(plan.uploads[place].1, Ordering::Relaxed);
         });
     }
 
@@ -101,15 +103,15 @@ impl<'a> Hand<'a> {
         shards.into_par_iter().for_each(|(start, blobs)| {
             let Some(shard) = shard(start) else { return };
             let names: Vec<String> = blobs.iter().map(|blob| blob.digest.hex()).collect();
-            self.take_all(&shard, &names, meter, |place| {
-                self.tally.blob(blobs[place].size.bytes, blobs[place].size.disk_bytes);
+            self.take_all(&shard, &names, meter, |way, place| {
+                self.tally[way].blob(blobs[place].size);
             });
         });
     }
 
     /// Takes entries of one folder away, and says whether none stayed. `gone` is called with the place of each that was
-    /// there and is gone.
-    fn take_all(&self, folder: &Path, names: &[String], meter: &Meter, gone: impl Fn(usize) + Sync) -> bool {
+    /// there and is gone, and the way that it went.
+    fn take_all(&self, folder: &Path, names: &[String], meter: &Meter, gone: impl Fn(Way, usize) + Sync) -> bool {
         if names.is_empty() {
             return true;
         }
@@ -140,11 +142,11 @@ impl<'a> Hand<'a> {
             let mut done = Vec::with_capacity(names.len());
             for (place, name) in names.iter().enumerate() {
                 match self.take(&from, to.as_ref(), folder, Path::new(name)) {
-                    Ok(Gone::Now) => {
-                        gone(chunk * CHUNK + place);
+                    Ok(Some(way)) => {
+                        gone(way, chunk * CHUNK + place);
                         done.push(folder.join(name));
                     }
-                    Ok(Gone::Before) => {}
+                    Ok(None) => {}
                     Err(why) => {
                         self.keep(&folder.join(name), why);
                         all_gone.store(false, Ordering::Relaxed);
@@ -160,20 +162,18 @@ impl<'a> Hand<'a> {
         all_gone.into_inner()
     }
 
-    /// Takes one entry away: by a rename, or directly where that is impossible.
-    fn take(&self, from: &Folder, to: Option<&Folder>, folder: &Path, name: &Path) -> Result<Gone, String> {
+    /// Takes one entry away: by a rename, or directly where that is impossible. Says which, or nothing if the entry was
+    /// gone already.
+    fn take(&self, from: &Folder, to: Option<&Folder>, folder: &Path, name: &Path) -> Result<Option<Way>, String> {
         if let Some(to) = to {
             match from.move_to(name, to) {
-                Ok(Gone::Now) => {
-                    bump(&self.tally.in_trash);
-                    return Ok(Gone::Now);
-                }
-                Ok(Gone::Before) => return Ok(Gone::Before),
+                Ok(Gone::Now) => return Ok(Some(Way::Moved)),
+                Ok(Gone::Before) => return Ok(None),
                 Err(error) if !self.quarantine && (disk::is_full(&error) || disk::is_other_device(&error)) => {}
                 Err(error) => return Err(error.to_string()),
             }
         }
-        trash::remove(from, name, &folder.join(name)).map(|()| Gone::Now)
+        trash::remove(from, name, &folder.join(name)).map(|()| Some(Way::Deleted))
     }
 
     /// Removes the empty folders of a repository of which nothing is left, and of the namespaces above it. What still
@@ -188,7 +188,7 @@ impl<'a> Hand<'a> {
                     folder.remove_empty(Path::new(part))?;
                 }
             }
-            bump(&self.tally.repositories);
+            bump(&self.tally[Way::Deleted].repositories);
             let mut above = path.as_path();
             while let (Some(parent), Some(name)) = (above.parent(), above.file_name()) {
                 if parent.as_os_str().is_empty() {
@@ -226,9 +226,43 @@ impl<'a> Hand<'a> {
     }
 }
 
-/// What is gone, counted by many threads.
+/// How something went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Into the trash.
+    Moved,
+    /// For good.
+    Deleted,
+}
+
+/// What is gone, by the way that it went.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
+    moved: Counters,
+    deleted: Counters,
+}
+
+impl Index<Way> for Tally {
+    type Output = Counters;
+
+    fn index(&self, way: Way) -> &Counters {
+        match way {
+            Way::Moved => &self.moved,
+            Way::Deleted => &self.deleted,
+        }
+    }
+}
+
+impl Tally {
+    /// All that is gone.
+    pub(super) fn totals(&self) -> Totals {
+        self.moved.totals() + self.deleted.totals()
+    }
+}
+
+/// Counted by many threads.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
     tags: AtomicU64,
     tag_history: AtomicU64,
     revisions: AtomicU64,
@@ -239,25 +273,18 @@ pub(super) struct Tally {
     blob_bytes: AtomicU64,
     blob_disk_bytes: AtomicU64,
     repositories: AtomicU64,
-    /// How many of these are in the trash, and not deleted directly.
-    in_trash: AtomicU64,
 }
 
-impl Tally {
-    pub(super) fn blob(&self, bytes: u64, disk_bytes: u64) {
+impl Counters {
+    pub(super) fn blob(&self, size: BlobSize) {
         self.blobs.fetch_add(1, Ordering::Relaxed);
-        self.blob_bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.blob_disk_bytes.fetch_add(disk_bytes, Ordering::Relaxed);
+        self.blob_bytes.fetch_add(size.bytes, Ordering::Relaxed);
+        self.blob_disk_bytes.fetch_add(size.disk_bytes, Ordering::Relaxed);
     }
 
-    /// How many things are in the trash.
-    pub(super) fn moved(&self) -> u64 {
-        self.in_trash.load(Ordering::Relaxed)
-    }
-
-    /// How many links and uploads are gone, one way or the other.
-    pub(super) fn links(&self) -> u64 {
-        let counters = [&self.tags, &self.tag_history, &self.revisions, &self.layer_links, &self.uploads];
+    /// How many things.
+    pub(super) fn things(&self) -> u64 {
+        let counters = [&self.tags, &self.tag_history, &self.revisions, &self.layer_links, &self.uploads, &self.blobs];
         counters.into_iter().map(|counter| counter.load(Ordering::Relaxed)).sum()
     }
 
@@ -350,7 +377,7 @@ mod tests {
             let totals = tally.totals();
             assert_eq!((totals.tags.count, totals.tag_history.count, totals.revisions.count), (1, 1, 1));
             assert_eq!((totals.layer_links.count, totals.uploads.count, totals.uploads.bytes), (1, 1, 7));
-            assert_eq!(tally.moved(), if directly { 0 } else { 5 });
+            assert_eq!(tally[Way::Moved].things(), if directly { 0 } else { 5 });
         }
     }
 }

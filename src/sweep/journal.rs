@@ -5,12 +5,11 @@
 //! decided by a journal; in particular no path is taken from it, so somebody who edits one cannot make a run touch
 //! anything outside the tree.
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 
 use serde::{Deserialize, Serialize};
 
-use super::disk::Folder;
+use super::disk::{Folder, OurFile};
 use crate::plan::{Action, Plan};
 
 /// The file's name in the run's folder.
@@ -63,6 +62,11 @@ pub enum Event {
         /// The bytes of the blobs among them.
         bytes: u64,
     },
+    /// The trash that was kept is being deleted. It cannot be restored any more.
+    Purging {
+        /// When, RFC 3339.
+        at: String,
+    },
     /// The trash was deleted.
     Purged {
         /// When, RFC 3339.
@@ -84,7 +88,7 @@ pub struct Progress {
     pub began: Option<String>,
     /// What was moved, in how many pieces and bytes; `None` without the mark.
     pub swept: Option<(u64, u64)>,
-    /// Whether its trash is kept.
+    /// Whether its trash is kept: it was to be, and nobody has begun to delete it.
     pub quarantine: bool,
     /// Whether its trash was deleted.
     pub purged: bool,
@@ -95,7 +99,7 @@ pub struct Progress {
 /// A journal that is being written.
 #[derive(Debug)]
 pub(super) struct Journal {
-    out: BufWriter<File>,
+    out: BufWriter<OurFile>,
 }
 
 impl Journal {
@@ -148,7 +152,7 @@ impl Journal {
     /// Whatever the system says.
     pub(super) fn sync(&mut self) -> io::Result<()> {
         self.out.flush()?;
-        self.out.get_ref().sync_data()
+        self.out.get_ref().sync()
     }
 }
 
@@ -184,6 +188,7 @@ pub fn progress_of(journal: impl Read) -> io::Result<Progress> {
                 progress.swept = Some((moved, bytes));
                 progress.quarantine = quarantine;
             }
+            Ok(Event::Purging { .. }) => progress.quarantine = false,
             Ok(Event::Purged { .. }) => progress.purged = true,
             Ok(Event::Restored { .. }) => progress.restored = true,
             Ok(Event::Planned { .. } | Event::Kept { .. }) | Err(_) => {}

@@ -1,12 +1,12 @@
 //! One run at a time.
 
-use std::fs::{File, TryLockError};
+use std::fs::TryLockError;
 use std::io::{self, Read, Write};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::disk::{self, Folder};
+use super::disk::{self, Folder, OurFile};
 use crate::layout::REGSWEEP;
 use crate::registry::Registry;
 
@@ -50,7 +50,7 @@ pub enum LockError {
 #[derive(Debug)]
 pub struct Lock {
     _tree: Folder,
-    _file: Option<File>,
+    _file: Option<OurFile>,
 }
 
 /// Takes the lock, or says who holds it.
@@ -71,7 +71,7 @@ pub fn acquire(registry: &Registry, at: Timestamp) -> Result<Lock, LockError> {
         Err(error) if error.raw_os_error() == Some(rustix::io::Errno::BADF.raw_os_error()) => {}
         Err(error) => return Err(error.into()),
     }
-    let file = match tree.make_private(REGSWEEP).and_then(|folder| folder.append(LOCK)) {
+    let mut file = match tree.make_private(REGSWEEP).and_then(|folder| folder.append(LOCK)) {
         Ok(file) => file,
         Err(error) if disk::is_full(&error) => return Ok(Lock { _tree: tree, _file: None }),
         Err(error) => return Err(error.into()),
@@ -81,7 +81,7 @@ pub fn acquire(registry: &Registry, at: Timestamp) -> Result<Lock, LockError> {
         Err(TryLockError::WouldBlock) => return Err(LockError::Held(holder(registry)?)),
         Err(TryLockError::Error(error)) => return Err(error.into()),
     }
-    match write_holder(&file, at) {
+    match write_holder(&mut file, at) {
         Ok(()) => {}
         // Nobody will know who holds it; it is held all the same.
         Err(error) if disk::is_full(&error) => {}
@@ -90,10 +90,10 @@ pub fn acquire(registry: &Registry, at: Timestamp) -> Result<Lock, LockError> {
     Ok(Lock { _tree: tree, _file: Some(file) })
 }
 
-fn write_holder(mut file: &File, at: Timestamp) -> io::Result<()> {
+fn write_holder(file: &mut OurFile, at: Timestamp) -> io::Result<()> {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let holder = Holder { pid: std::process::id(), host, since: at.to_string() };
-    Folder::truncate(file)?;
+    file.truncate()?;
     file.write_all(&serde_json::to_vec(&holder)?)
 }
 
@@ -110,7 +110,7 @@ pub fn is_held(registry: &Registry) -> io::Result<Option<Option<Holder>>> {
     }
 }
 
-fn lock_file(registry: &Registry) -> io::Result<Option<File>> {
+fn lock_file(registry: &Registry) -> io::Result<Option<OurFile>> {
     match Folder::of(registry.v2())?.open(std::path::Path::new(REGSWEEP))? {
         Some(folder) => folder.read(LOCK),
         None => Ok(None),

@@ -27,6 +27,7 @@
 
 mod disk;
 mod hand;
+mod history;
 mod journal;
 mod lock;
 mod recheck;
@@ -42,6 +43,7 @@ use jiff::Timestamp;
 use rayon::prelude::*;
 
 pub use disk::{is_forbidden, is_full};
+pub use history::{Completed, last as last_completed, record};
 pub use journal::{Event, Progress, progress_of};
 pub use lock::{Holder, Lock, LockError, acquire, is_held};
 pub use runs::{Run, RunId, Runs, State};
@@ -54,7 +56,7 @@ use crate::plan::{Plan, RepositoryPlan, Totals};
 use crate::progress::{Meter, Phase, Watch};
 use crate::registry::Registry;
 use disk::Folder;
-use hand::{Hand, Tally};
+use hand::{Hand, Tally, Way};
 use journal::Journal;
 use runs::Begin;
 
@@ -78,7 +80,20 @@ pub enum SweepError {
     /// Somebody has written to the registry; nothing was touched.
     #[error("{0}; nothing was touched")]
     Changed(String),
-    /// Somebody has written to the registry while links went; they were put back.
+    /// Not everything can be moved into a trash that is to be kept; nothing was touched.
+    #[error(
+        "--quarantine is impossible: {} is another mount than {}, so nothing in it can be moved into the trash. Without \
+         --quarantine it is deleted directly",
+        shown_path(path),
+        shown_path(root)
+    )]
+    OtherMount {
+        /// The folder, relative to the `v2` folder.
+        path: PathBuf,
+        /// The `v2` folder.
+        root: PathBuf,
+    },
+    /// Somebody has written to the registry while things went; they were put back.
     #[error("{what}; everything that this run had moved was put back ({items} things)")]
     ChangedMeanwhile {
         /// What has changed.
@@ -86,10 +101,10 @@ pub enum SweepError {
         /// How many things were put back.
         items: u64,
     },
-    /// Somebody has written to the registry while links went, and some of those were deleted directly.
+    /// Somebody has written to the registry while things went, and some of those were deleted directly.
     #[error(
-        "{what}; no blob was removed. What this run had moved was put back ({items} things); what it had to delete \
-         directly is gone ({gone} links, which nothing needed when they were looked at)"
+        "{what}. What this run had moved was put back ({items} things); what it had to delete directly is gone \
+         ({gone} things, which nothing needed when they were looked at)"
     )]
     ChangedTooLate {
         /// What has changed.
@@ -98,7 +113,7 @@ pub enum SweepError {
         items: u64,
         /// How many things are gone.
         gone: u64,
-        /// What went, by kind; what was put back is counted as well, where there was any.
+        /// What is gone, by kind.
         removed: Box<Totals>,
     },
     /// Putting back did not work either.
@@ -153,6 +168,12 @@ pub fn sweep(
 ) -> Result<Swept, SweepError> {
     let io_error = |what| move |source| SweepError::Io { what, source };
     let runs = Runs::of(registry).map_err(io_error("cannot open the registry's folder"))?;
+    if options.quarantine {
+        let folder = on_another_mount(&runs.tree, plan).map_err(io_error("cannot see what can be moved"))?;
+        if let Some(path) = folder {
+            return Err(SweepError::OtherMount { path, root: registry.root().to_owned() });
+        }
+    }
     let tally = Tally::default();
     let is_unchanged = || match recheck::changed(registry, inventory, plan, &HashSet::new()) {
         None => Ok(()),
@@ -178,7 +199,9 @@ pub fn sweep(
     plan.repositories.par_iter().for_each(|repository| hand.links(repository, &meter));
     let links_seconds = began.elapsed().as_secs_f64();
 
-    if let Some(what) = recheck::changed(registry, inventory, plan, &hand.moved()) {
+    let moved = hand.moved();
+    let changed = || recheck::changed(registry, inventory, plan, &moved);
+    if let Some(what) = changed() {
         return Err(put_back(&runs, recorded.map(|(run, _)| run), what, &tally));
     }
 
@@ -189,6 +212,10 @@ pub fn sweep(
     let is_complete = hand.kept().is_empty();
     if is_complete {
         hand.blobs(plan, &meter);
+        // While nothing is deleted, a push that came in between loses nothing yet.
+        if let Some(what) = changed() {
+            return Err(put_back(&runs, recorded.map(|(run, _)| run), what, &tally));
+        }
     } else {
         let message = "some links could not be removed, so no blob was: they may still be referenced";
         findings.add(Severity::Error, FindingKind::NotRemoved, None, Path::new(crate::layout::BLOBS), message);
@@ -205,7 +232,7 @@ pub fn sweep(
         commit(&runs, journal, &hand, options, window_seconds)?;
         if !options.quarantine {
             let meter = watch.begin(Phase::Purge);
-            meter.expect(tally.moved());
+            meter.expect(tally[Way::Moved].things());
             purge(&runs, run, &meter, findings);
         }
     } else {
@@ -215,26 +242,20 @@ pub fn sweep(
     Ok(Swept { run: recorded.map(|(run, _)| run.id), removed: tally.totals(), is_complete, window_seconds, seconds })
 }
 
-/// Undoes a run that has moved links only.
+/// Undoes a run that is not committed.
 fn put_back(runs: &Runs, run: Option<Run>, what: String, tally: &Tally) -> SweepError {
-    let gone = tally.links().saturating_sub(tally.moved());
-    let too_late = |what, items| SweepError::ChangedTooLate { what, items, gone, removed: Box::new(tally.totals()) };
+    let gone = tally[Way::Deleted].things();
+    let removed = Box::new(tally[Way::Deleted].totals());
     let Some(run) = run else {
-        return too_late(what, 0);
+        return SweepError::ChangedTooLate { what, items: 0, gone, removed };
     };
-    let failed = |path: PathBuf, why: String| SweepError::NotPutBack { what: what.clone(), path, why };
+    let failed = |what, path: PathBuf, why: String| SweepError::NotPutBack { what, path, why };
     match runs.put_back(&run, &Meter::new()) {
-        Err(error) => failed(PathBuf::from(run.id.as_str()), error.to_string()),
+        Err(error) => failed(what, PathBuf::from(run.id.as_str()), error.to_string()),
         Ok(back) => match back.failed.into_iter().next() {
-            Some((path, why)) => failed(path, why),
-            None => {
-                let noted = run.note(&Event::Restored { at: Timestamp::now().to_string(), items: back.items });
-                match noted {
-                    Ok(()) if gone > 0 => too_late(what, back.items),
-                    Ok(()) => SweepError::ChangedMeanwhile { what, items: back.items },
-                    Err(error) => failed(PathBuf::from(journal::JOURNAL), error.to_string()),
-                }
-            }
+            Some((path, why)) => failed(what, path, why),
+            None if gone > 0 => SweepError::ChangedTooLate { what, items: back.items, gone, removed },
+            None => SweepError::ChangedMeanwhile { what, items: back.items },
         },
     }
 }
@@ -261,7 +282,7 @@ fn commit(
         at: Timestamp::now().to_string(),
         window_seconds,
         quarantine: options.quarantine,
-        moved: hand.tally.moved(),
+        moved: hand.tally[Way::Moved].things(),
         bytes: totals.bytes(),
     };
     journal.write(&swept).map_err(io_error(write))?;
@@ -277,6 +298,46 @@ fn commit(
         }
         done => done.map_err(io_error(write)),
     }
+}
+
+/// Clears up after runs that were cut off, before anything is looked at, and says so: what was moved before the mark
+/// *swept* is put back. Returns the runs that were cut off after it: their trash is to be deleted at the end.
+///
+/// # Errors
+/// One line that says what could not be put back, and why. Nothing may be swept then.
+pub fn recover(runs: &Runs, findings: &Findings, watch: &dyn Watch) -> Result<Vec<Run>, String> {
+    let all = runs.list().map_err(|error| format!("cannot see whether an earlier run was cut off: {error}"))?;
+    let mut half_purged = Vec::new();
+    for run in all {
+        let path = Path::new(crate::layout::REGSWEEP).join("runs").join(run.id.as_str());
+        let note = |message: String| findings.add(Severity::Info, FindingKind::UnfinishedRun, None, &path, message);
+        match run.state() {
+            State::Finished | State::Kept => {}
+            State::HalfPurged => {
+                note(format!("run {} was cut off while it deleted its trash; the rest is deleted now", run.id));
+                half_purged.push(run);
+            }
+            State::CutOff => {
+                let failed = |why: String| format!("cannot put back what run {} has moved: {why}", run.id);
+                let back =
+                    runs.put_back(&run, &watch.begin(Phase::Restore)).map_err(|error| failed(error.to_string()))?;
+                if let Some((path, why)) = back.failed.first() {
+                    let left = back.failed.len();
+                    return Err(failed(format!("{}: {why} ({left} things are still in its trash)", shown_path(path))));
+                }
+                let things =
+                    if back.items == 1 { "1 thing was".to_owned() } else { format!("{} things were", back.items) };
+                note(match back.anew {
+                    0 => format!("run {} was cut off; {things} put back", run.id),
+                    anew => format!(
+                        "run {} was cut off; {things} put back, {anew} more had been written anew meanwhile",
+                        run.id
+                    ),
+                });
+            }
+        }
+    }
+    Ok(half_purged)
 }
 
 /// Deletes the trash of a run that is committed. What cannot be deleted is named; the next run tries again.
@@ -296,8 +357,13 @@ pub fn purge(runs: &Runs, run: &Run, meter: &Meter, findings: &Findings) {
             if !purged.kept.is_empty() {
                 return;
             }
-            let noted = run.note(&Event::Purged { at: Timestamp::now().to_string() });
-            if let Err(error) = noted.and_then(|()| run.remove_empty_trash()).and_then(|()| runs.forget_old()) {
+            let done = run.remove_empty_trash().and_then(|is_gone| match is_gone {
+                true => run.note(&Event::Purged { at: Timestamp::now().to_string() }).and_then(|()| runs.forget_old()),
+                false => {
+                    Err(io::Error::other("something is left in it that no listing gave; the next run tries again"))
+                }
+            });
+            if let Err(error) = done {
                 not_purged(Path::new(""), &error.to_string());
             }
         }
@@ -376,7 +442,7 @@ fn free_the_largest(runs: &Runs, plan: &Plan, tally: &Tally, findings: &Findings
         match removed {
             Ok(()) => {
                 freed += blob.size.bytes;
-                tally.blob(blob.size.bytes, blob.size.disk_bytes);
+                tally[Way::Deleted].blob(blob.size);
             }
             Err(why) => findings.add(Severity::Error, FindingKind::NotRemoved, None, &path, why),
         }
@@ -393,20 +459,17 @@ fn links_of(repository: &RepositoryPlan) -> u64 {
     links as u64
 }
 
-/// The first of the registry's folders from which nothing can be moved into the trash, because it is another device or
-/// another mount (a bind mount of the same device counts).
-///
-/// # Errors
-/// Whatever the system says.
-pub fn on_another_mount(registry: &Registry) -> io::Result<Option<&'static str>> {
-    let tree = Folder::of(registry.v2())?;
-    for name in ["blobs", "blobs/sha256", "blobs/sha512", "repositories"] {
-        match tree.open(Path::new(name)) {
-            Ok(Some(folder)) if !folder.can_move_to(&tree)? => return Ok(Some(name)),
-            Ok(_) => {}
-            // Nothing behind a symbolic link is swept.
-            Err(_) if tree.kind(Path::new(name))? == Some(crate::registry::Kind::SymbolicLink) => {}
-            Err(error) => return Err(error),
+/// The first folder that the plan takes something from, and from which nothing can be moved into the trash, because it
+/// is another device or another mount (a bind mount of the same device counts).
+fn on_another_mount(tree: &Folder, plan: &Plan) -> io::Result<Option<PathBuf>> {
+    let mut folders: Vec<PathBuf> =
+        plan.actions().filter_map(|action| action.item()?.path().parent().map(Path::to_owned)).collect();
+    folders.dedup();
+    for path in folders {
+        if let Some(folder) = tree.open(&path)?
+            && !folder.can_move_to(tree)?
+        {
+            return Ok(Some(path));
         }
     }
     Ok(None)

@@ -1,15 +1,20 @@
-//! Is the tree still the one that was read? Asked before the first link goes, and again before blobs go.
+//! Is the tree still the one that was read? Asked before the first link goes, again before blobs go, and once more
+//! before anything is deleted.
 //!
 //! Whatever a push adds shows up in a folder that the scan has listed: a new repository, revision, tag or layer link
 //! changes the time of its folder. A tag that is pushed again is overwritten in place (registry 2.8 truncates the link),
 //! which changes no folder; so every tag's current link is looked at as well, and so is every revision link that is
 //! about to go. Where this run itself has moved something, the time of the folder has changed anyway: there the names
-//! in it are compared.
+//! in it are compared. The same goes for what was written so shortly before the scan that a second write may bear the
+//! same time: there names are compared, and links read again.
+//!
+//! And the folders must be the folders that were read: a volume may have been mounted over them, or taken away.
 //!
 //! Uploads are not looked at: the registry's own purger removes stale ones at any time, and an upload alone makes no
 //! image.
 //!
-//! The race that remains is between this look and the renames that follow it. Only a read-only registry closes it.
+//! The race that remains is a push that began before the first look, and of which nothing was to be seen at the last.
+//! Only a read-only registry closes it.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -17,8 +22,8 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use crate::digest::{Algorithm, Digest};
-use crate::inventory::{Inventory, LinkState, Repository, Watched};
-use crate::layout::{CURRENT, Item, LAYERS, LINK, MANIFESTS, TAGS, component, shown, shown_path};
+use crate::inventory::{Inventory, LinkState, Repository, Watched, read_link};
+use crate::layout::{CURRENT, Item, LAYERS, LINK, MANIFESTS, REVISIONS, TAGS, component, shown, shown_path};
 use crate::plan::Plan;
 use crate::registry::{Kind, Registry, Stamp, Unreadable};
 
@@ -32,9 +37,22 @@ pub(super) fn changed(
     moved: &HashSet<PathBuf>,
 ) -> Option<String> {
     let touched: HashSet<&Path> = moved.iter().filter_map(|path| path.parent()).collect();
+    let recent = Recent { since: inventory.began - GRANULARITY };
     let changed = |path: &Path| format!("somebody is writing to the registry: {} has changed", shown_path(path));
     let unreadable = |unreadable: Unreadable| format!("the registry cannot be looked at again: {unreadable}");
 
+    match registry.is_where_it_was() {
+        Ok(true) => {}
+        Ok(false) => return Some(format!("{} is another folder than when the run began", shown_path(registry.root()))),
+        Err(error) => return Some(format!("{} cannot be looked at again: {error}", shown_path(registry.root()))),
+    }
+    for folder in &inventory.blob_folders {
+        match registry.v2().stamp_of(&folder.path) {
+            Ok(Some(stamp)) if stamp.identity() == folder.stamp.identity() => {}
+            Ok(_) => return Some(format!("{} is another folder than when it was read", shown_path(&folder.path))),
+            Err(error) => return Some(unreadable(error)),
+        }
+    }
     let look = |watched: &Watched| match registry.v2().stamp_of(&watched.path) {
         Ok(Some(stamp)) if stamp == watched.stamp => None,
         Ok(_) => Some(changed(&watched.path)),
@@ -45,11 +63,13 @@ pub(super) fn changed(
     }
     let in_repository = |repository: &Repository| -> Result<Option<String>, Unreadable> {
         for folder in &repository.folders {
-            if touched.contains(&*folder.path) {
-                if let Some(name) = new_name(registry, inventory, repository, &folder.path, moved)? {
-                    return Ok(Some(changed(&name)));
-                }
-            } else if let Some(what) = look(folder) {
+            let is_touched = touched.contains(&*folder.path);
+            if (is_touched || recent.includes(folder.stamp) && has_names_to_compare(&folder.path))
+                && let Some(name) = new_name(registry, inventory, repository, &folder.path, moved)?
+            {
+                return Ok(Some(changed(&name)));
+            }
+            if !is_touched && let Some(what) = look(folder) {
                 return Ok(Some(what));
             }
         }
@@ -58,7 +78,7 @@ pub(super) fn changed(
         for tag in repository.tags.iter().filter(|tag| tag.removable.is_some()) {
             let folder = tags.join(&*tag.name);
             let link = folder.join(CURRENT).join(LINK);
-            if !moved.contains(&folder) && !is_same(registry, &link, tag.stamp, &tag.current)? {
+            if !moved.contains(&folder) && !is_same(registry, inventory, recent, &link, tag.stamp, &tag.current)? {
                 return Ok(Some(changed(&folder)));
             }
         }
@@ -78,7 +98,7 @@ pub(super) fn changed(
             let path = Item::Revision(going.name.clone(), digest.clone()).path();
             // What goes was seen.
             let revision = repository.revision(inventory.digests.id(digest))?;
-            match is_same(registry, &path.join(LINK), revision.stamp, &revision.link) {
+            match is_same(registry, inventory, recent, &path.join(LINK), revision.stamp, &revision.link) {
                 Ok(true) => None,
                 Ok(false) => Some(changed(&path)),
                 Err(error) => Some(unreadable(error)),
@@ -87,12 +107,48 @@ pub(super) fn changed(
     })
 }
 
-/// Whether a link is what it was: the same file with the same time, still absent, or as unreadable as before.
-fn is_same(registry: &Registry, link: &Path, stamp: Option<Stamp>, state: &LinkState) -> Result<bool, Unreadable> {
-    match registry.v2().stamp_of(link) {
-        Ok(now) => Ok(now == stamp),
-        Err(_) if stamp.is_none() && matches!(state, LinkState::Unreadable(_)) => Ok(true),
-        Err(unreadable) => Err(unreadable),
+/// Times on a disk are no finer than this, in seconds: FAT and some network servers count in twos, Linux itself in
+/// ticks of a few milliseconds.
+const GRANULARITY: i64 = 2;
+
+/// What was written so late that its time does not tell whether it was written again.
+#[derive(Clone, Copy)]
+struct Recent {
+    since: i64,
+}
+
+impl Recent {
+    fn includes(self, stamp: Stamp) -> bool {
+        stamp.modified().0 >= self.since
+    }
+}
+
+/// Whether a folder is one of those whose names were read one by one: of tags, revisions or layer links.
+fn has_names_to_compare(folder: &Path) -> bool {
+    let parent = folder.parent().unwrap_or(folder);
+    parent.ends_with(LAYERS) || parent.ends_with(REVISIONS) || folder.ends_with(Path::new(MANIFESTS).join(TAGS))
+}
+
+/// Whether a link is what it was: the same file with the same time, still absent, or as unreadable as before; and one
+/// whose time does not tell, with the same content.
+fn is_same(
+    registry: &Registry,
+    inventory: &Inventory,
+    recent: Recent,
+    link: &Path,
+    stamp: Option<Stamp>,
+    state: &LinkState,
+) -> Result<bool, Unreadable> {
+    let now = match registry.v2().stamp_of(link) {
+        Ok(now) => now,
+        Err(_) if stamp.is_none() && matches!(state, LinkState::Unreadable(_)) => return Ok(true),
+        Err(unreadable) => return Err(unreadable),
+    };
+    match stamp {
+        Some(stamp) if now == Some(stamp) && recent.includes(stamp) => {
+            Ok(read_link(registry.v2(), link, &inventory.digests).0 == *state)
+        }
+        _ => Ok(now == stamp),
     }
 }
 

@@ -7,8 +7,9 @@ use jiff::Timestamp;
 
 use super::disk::{self, Folder};
 use super::journal::{self, Event, Journal, Progress, SCHEMA};
-use super::trash;
+use super::trash::{self, Purged, PutBack};
 use crate::layout::REGSWEEP;
+use crate::progress::Meter;
 use crate::registry::{Kind, Registry};
 
 /// The folder of all runs, below `_regsweep`.
@@ -68,12 +69,17 @@ pub struct Run {
     pub(super) folder: Folder,
     /// How far it came.
     pub progress: Progress,
+    /// Whether it has a folder for its trash.
+    has_trash: bool,
 }
 
 impl Run {
     /// What is to be done about it.
     pub fn state(&self) -> State {
         match &self.progress {
+            // The trash goes before either is noted. Where it is there, a power cut has brought it back.
+            Progress { purged: true, .. } if self.has_trash => State::HalfPurged,
+            Progress { restored: true, .. } if self.has_trash => State::CutOff,
             Progress { purged: true, .. } | Progress { restored: true, .. } => State::Finished,
             Progress { swept: None, .. } => State::CutOff,
             Progress { quarantine: true, .. } => State::Kept,
@@ -89,14 +95,15 @@ impl Run {
         self.folder.open(Path::new(TRASH))
     }
 
-    /// Removes its trash folder, if nothing is left in it.
+    /// Removes its trash folder, if nothing is left in it, and says whether it is gone.
     ///
     /// # Errors
     /// Whatever the system says, except that something is left.
-    pub fn remove_empty_trash(&self) -> io::Result<()> {
+    pub fn remove_empty_trash(&self) -> io::Result<bool> {
         match self.folder.remove_empty(Path::new(TRASH)) {
-            Err(error) if !disk::is_occupied(&error) => Err(error),
-            _ => Ok(()),
+            Ok(_) => Ok(true),
+            Err(error) if disk::is_occupied(&error) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
@@ -139,7 +146,8 @@ impl Runs {
             let Some(id) = id.filter(|_| kind == Kind::Directory) else { continue };
             if let Some(folder) = folder.open(Path::new(id.as_str()))? {
                 let progress = journal::progress(&folder)?;
-                runs.push(Run { id, folder, progress });
+                let has_trash = folder.kind(Path::new(TRASH))?.is_some();
+                runs.push(Run { id, folder, progress, has_trash });
             }
         }
         runs.sort_by(|a, b| a.id.cmp(&b.id));
@@ -182,7 +190,7 @@ impl Runs {
             delete_untagged: options.delete_untagged,
             quarantine: options.quarantine,
         })?;
-        Ok((Run { id, folder, progress: Progress::default() }, journal))
+        Ok((Run { id, folder, progress: Progress::default(), has_trash: true }, journal))
     }
 
     /// Takes a run back that has moved nothing.
@@ -216,18 +224,31 @@ impl Runs {
         Ok(())
     }
 
-    /// Puts everything in a run's trash back where it was.
+    /// Puts everything in a run's trash back where it was, and notes that in its journal: only when every rename is on
+    /// the disk, for after a power cut the journal must not say more than is true; and only when the trash is gone, for
+    /// a listing that gave less than there is must not leave something behind that nobody looks for again.
     ///
     /// # Errors
-    /// Whatever the system says while the trash is listed; what cannot be put back is in the answer.
-    pub fn put_back(&self, run: &Run, meter: &crate::progress::Meter) -> io::Result<trash::PutBack> {
-        match run.trash()? {
-            Some(trash) => {
-                let back = trash::put_back(&self.tree, &trash, meter)?;
-                run.remove_empty_trash()?;
-                Ok(back)
-            }
-            None => Ok(trash::PutBack::default()),
+    /// Whatever the system says while the trash is listed or the journal is written; what cannot be put back is in the
+    /// answer.
+    pub fn put_back(&self, run: &Run, meter: &Meter) -> io::Result<PutBack> {
+        let mut back = match run.trash()? {
+            Some(trash) => trash::put_back(&self.tree, &trash, meter)?,
+            None => PutBack::default(),
+        };
+        if !back.failed.is_empty() {
+            return Ok(back);
+        }
+        self.tree.sync_volume()?;
+        if !run.remove_empty_trash()? {
+            let why = "something is left in it that no listing gave; run again".to_owned();
+            back.failed.push((PathBuf::from(TRASH), why));
+            return Ok(back);
+        }
+        match run.note(&Event::Restored { at: Timestamp::now().to_string(), items: back.items }) {
+            // Its trash is empty: the next run finds nothing to put back, and tries to note that again.
+            Err(error) if disk::is_full(&error) => Ok(back),
+            noted => noted.map(|()| back),
         }
     }
 
@@ -235,11 +256,16 @@ impl Runs {
     ///
     /// # Errors
     /// Whatever the system says while the trash is opened; what cannot be deleted is in the answer.
-    pub fn purge(&self, run: &Run, meter: &crate::progress::Meter) -> io::Result<trash::Purged> {
-        match run.trash()? {
-            Some(trash) => Ok(trash::purge(&trash, meter)),
-            None => Ok(trash::Purged::default()),
+    pub fn purge(&self, run: &Run, meter: &Meter) -> io::Result<Purged> {
+        let Some(trash) = run.trash()? else { return Ok(Purged::default()) };
+        if run.state() == State::Kept {
+            match run.note(&Event::Purging { at: Timestamp::now().to_string() }) {
+                // If this is cut off, a `trash restore` brings back what is left: only garbage, and some of it broken.
+                Err(error) if disk::is_full(&error) => {}
+                noted => noted?,
+            }
         }
+        Ok(trash::purge(&trash, meter))
     }
 }
 
@@ -271,12 +297,13 @@ mod tests {
             let at = Timestamp::from_second(second).unwrap();
             let (run, _journal) = runs.create(at, Begin { delete_untagged: false, quarantine: false }).unwrap();
             if second != 2 {
+                run.remove_empty_trash().unwrap();
                 run.note(&Event::Purged { at: at.to_string() }).unwrap();
             }
             made.push(run.id);
         }
         let occupied = temp.path().join(runs_path()).join(made[1].as_str()).join(TRASH).join("left");
-        std::fs::create_dir(&occupied).unwrap();
+        std::fs::create_dir_all(&occupied).unwrap();
         runs.forget_old().unwrap();
         let left: Vec<RunId> = runs.list().unwrap().into_iter().map(|run| run.id).collect();
         // The first and the fourth went: the second holds something, and the third is not finished.

@@ -3,6 +3,7 @@
 //! - [`tree`]: a registry's tree, written by a builder, and the witnesses that look at it;
 //! - [`scenario`]: a dry run, a real run and a second run over such a tree, held to what every run owes;
 //! - [`real`]: a real registry, and [`image`], what is pushed to it;
+//! - [`inside`]: a run inside the test's process, with the test between it and the system;
 //! - [`process`], [`report`], [`fingerprint`], [`formats`]: what both need.
 
 #![allow(dead_code, reason = "each test crate uses its own part")]
@@ -12,6 +13,7 @@
 pub(crate) mod fingerprint;
 pub(crate) mod formats;
 pub(crate) mod image;
+pub(crate) mod inside;
 pub(crate) mod process;
 pub(crate) mod real;
 pub(crate) mod report;

@@ -1,0 +1,243 @@
+//! A whole collection, from the lock to the last line of the journal.
+//!
+//! One run at a time; what an earlier one was cut off at is cleared up first; then see, decide, do. A run always comes
+//! to an [`Ended`]: what went wrong is in it as a [`Complaint`] and among the findings, so that every run has a report.
+
+use std::path::Path;
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+use crate::collect::{self, Collection, collect};
+use crate::finding::{FindingKind, Findings, Severity};
+use crate::layout::{REGSWEEP, shown_path};
+use crate::plan::Totals;
+use crate::progress::{Phase, Watch};
+use crate::registry::Registry;
+use crate::sweep::{self, Completed, LockError, Runs, State, SweepError, Swept};
+
+/// The path of a finding about the whole registry, relative to the `v2` folder like all others.
+const WHOLE: &str = ".";
+
+/// What the operator asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// What is to go.
+    pub collect: collect::Options,
+    /// What goes is kept in the run's trash.
+    pub quarantine: bool,
+    /// It is right that fewer than half of the repositories are left.
+    pub accept_shrink: bool,
+    /// When the run began.
+    pub at: Timestamp,
+    /// When the registry had to be read-only.
+    pub window_began: Instant,
+}
+
+/// How a run ended that did not do what it was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// Nothing was touched.
+    Refused,
+    /// Somebody was writing; what was done is consistent.
+    Stopped,
+    /// Something did not work; what was done is consistent.
+    Failed,
+}
+
+/// Why a run did not do what it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Complaint {
+    /// How it ended.
+    pub how: How,
+    /// One sentence or two for a person.
+    pub text: String,
+}
+
+/// A run that has ended, one way or the other.
+#[derive(Debug, Default)]
+pub struct Ended {
+    /// What was seen and decided; `None` if it did not come to that.
+    pub collection: Option<Collection>,
+    /// What was done; `None` if nothing was.
+    pub swept: Option<Swept>,
+    /// What is gone.
+    pub removed: Totals,
+    /// Why it is not what was asked for.
+    pub complaint: Option<Complaint>,
+}
+
+impl Ended {
+    fn early(complaint: Complaint) -> Ended {
+        Ended { complaint: Some(complaint), ..Ended::default() }
+    }
+}
+
+/// A complaint, noted among the findings as well.
+fn complain(how: How, text: impl Into<String>, findings: &Findings) -> Complaint {
+    let text = text.into();
+    let kind = if how == How::Refused { FindingKind::Refused } else { FindingKind::Stopped };
+    findings.add(Severity::Error, kind, None, Path::new(WHOLE), text.clone());
+    Complaint { how, text }
+}
+
+/// Sees and decides, and stops there. Changes nothing at all, and takes no lock; it says what stands in the way of its
+/// figures.
+pub fn dry_run(registry: &Registry, options: Options, findings: &Findings, watch: &dyn Watch) -> Ended {
+    look_for_other_runs(registry, findings);
+    let mut what = options.collect;
+    if !options.accept_shrink {
+        match sweep::last_completed(registry) {
+            Ok(last) => what.last_repositories = last.map(|last| last.repositories),
+            Err(error) => {
+                let message = format!("cannot be compared with the last completed run ({error})");
+                findings.add(Severity::Warning, FindingKind::Unreadable, None, Path::new(REGSWEEP), message);
+            }
+        }
+    }
+    let collection = collect(registry, what, findings, watch);
+    let brake = collection.brake.as_ref().map(|brake| {
+        let Complaint { how, text } = complain(How::Refused, brake.to_string(), findings);
+        Complaint { how, text: format!("a sweep would be refused: {text}") }
+    });
+    Ended { collection: Some(collection), complaint: brake, ..Ended::default() }
+}
+
+fn look_for_other_runs(registry: &Registry, findings: &Findings) {
+    let path = Path::new(REGSWEEP);
+    let note = |message: String| findings.add(Severity::Warning, FindingKind::UnfinishedRun, None, path, message);
+    match sweep::is_held(registry) {
+        Ok(None) => {}
+        Ok(Some(holder)) => {
+            let who = holder.map_or_else(|| "another process".to_owned(), |holder| holder.to_string());
+            note(format!("a run is at work now ({who}); these figures are of a moment in between"));
+        }
+        Err(error) => note(format!("cannot see whether another run is at work: {error}")),
+    }
+    match Runs::of(registry).and_then(|runs| runs.list()) {
+        Err(error) => note(format!("cannot see whether an earlier run was cut off: {error}")),
+        Ok(runs) => {
+            for run in runs.iter().filter(|run| run.state() == State::CutOff) {
+                note(format!(
+                    "run {} was cut off; the next sweep puts back what it had moved, before it looks at anything",
+                    run.id
+                ));
+            }
+        }
+    }
+}
+
+/// Collects. The caller has seen to it that the registry is read-only.
+pub fn real_run(registry: &Registry, options: Options, findings: &Findings, watch: &dyn Watch) -> Ended {
+    let failed = |text: String| Ended::early(complain(How::Failed, text, findings));
+    let lock = match sweep::acquire(registry, options.at) {
+        Ok(lock) => lock,
+        Err(held @ LockError::Held(_)) => return Ended::early(complain(How::Refused, held.to_string(), findings)),
+        Err(LockError::Io(error)) if sweep::is_forbidden(&error) => {
+            let hint = "run as the user that the registry's files belong to, on a volume that is mounted writable";
+            return failed(format!("cannot write to {}: {error}; {hint}", shown_path(registry.root())));
+        }
+        Err(LockError::Io(error)) => return failed(format!("cannot take the lock {REGSWEEP}/lock: {error}")),
+    };
+    let runs = match Runs::of(registry) {
+        Ok(runs) => runs,
+        Err(error) => return failed(format!("cannot open the registry's folder: {error}")),
+    };
+    let unfinished = match sweep::recover(&runs, findings, watch) {
+        Ok(unfinished) => unfinished,
+        Err(why) => return failed(why),
+    };
+    let mut what = options.collect;
+    if !options.accept_shrink {
+        match sweep::last_completed(registry) {
+            Ok(last) => what.last_repositories = last.map(|last| last.repositories),
+            Err(error) => {
+                let text = format!(
+                    "{REGSWEEP}/history.jsonl cannot be read ({error}), so nobody knows whether repositories are \
+                     missing. --accept-shrink goes on without it"
+                );
+                return Ended::early(complain(How::Refused, text, findings));
+            }
+        }
+    }
+    let collection = collect(registry, what, findings, watch);
+    let mut ended = Ended::default();
+    if let Some(brake) = &collection.brake {
+        ended.complaint = Some(complain(How::Refused, brake.to_string(), findings));
+    } else {
+        if !collection.plan.is_empty() {
+            carry_out(registry, &collection, options, findings, watch, &mut ended);
+        }
+        if ended.complaint.is_none() {
+            record(registry, &collection, &ended, options, findings);
+        }
+        // Outside the window: what an earlier run was cut off at.
+        for run in unfinished {
+            sweep::purge(&runs, &run, &watch.begin(Phase::Purge), findings);
+        }
+    }
+    ended.collection = Some(collection);
+    drop(lock);
+    ended
+}
+
+fn carry_out(
+    registry: &Registry,
+    collection: &Collection,
+    options: Options,
+    findings: &Findings,
+    watch: &dyn Watch,
+    ended: &mut Ended,
+) {
+    let how = sweep::Options {
+        quarantine: options.quarantine,
+        delete_untagged: options.collect.policy.delete_untagged,
+        window_began: options.window_began,
+    };
+    match sweep::sweep(registry, &collection.inventory, &collection.plan, how, findings, watch) {
+        Ok(swept) => {
+            ended.removed = swept.removed;
+            ended.swept = Some(swept);
+        }
+        Err(error) => {
+            let how = match &error {
+                SweepError::Changed(_) | SweepError::OtherMount { .. } => How::Refused,
+                SweepError::ChangedMeanwhile { .. } => How::Stopped,
+                SweepError::ChangedTooLate { removed, .. } => {
+                    ended.removed = **removed;
+                    How::Stopped
+                }
+                SweepError::NotPutBack { .. } | SweepError::Io { .. } => How::Failed,
+            };
+            ended.complaint = Some(complain(how, with_causes(&error), findings));
+        }
+    }
+}
+
+/// The next run is compared with this one.
+fn record(registry: &Registry, collection: &Collection, ended: &Ended, options: Options, findings: &Findings) {
+    let inventory = &collection.inventory;
+    let completed = Completed {
+        schema: Completed::SCHEMA.to_owned(),
+        at: options.at.to_string(),
+        run: ended.swept.as_ref().and_then(|swept| swept.run.as_ref()).map(ToString::to_string),
+        repositories: inventory.repositories.len() as u64,
+        tags: inventory.tags(),
+        blobs: inventory.digests.blobs().len() as u64,
+    };
+    if let Err(error) = sweep::record(registry, &completed) {
+        let message = format!("this run cannot be remembered ({error}); the next is compared with an older one");
+        findings.add(Severity::Warning, FindingKind::Volume, None, Path::new(REGSWEEP), message);
+    }
+}
+
+/// An error with what caused it, on one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}
