@@ -3,8 +3,9 @@
 //! A finding is data, one value for a person and for JSON. It never changes what a run does: the decision is taken
 //! where the thing was seen, and the finding says so. Paths and names in it have been through [`crate::layout::shown`].
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
@@ -77,11 +78,37 @@ pub struct Finding {
     pub message: String,
 }
 
+/// How many findings of one severity and kind are kept: somebody may have unpacked a million files into the tree, and
+/// nobody reads the second ten thousand.
+const MANY: usize = 10_000;
+
+/// Findings of one severity and kind: the first of them in their order, so that it does not matter which thread came
+/// first, and how many came in all.
+#[derive(Debug, Default)]
+struct Kept {
+    first: BTreeSet<Finding>,
+    added: u64,
+}
+
+impl Kept {
+    fn add(&mut self, finding: Finding) {
+        if self.first.contains(&finding) {
+            return;
+        }
+        self.added += 1;
+        self.first.insert(finding);
+        if self.first.len() > MANY {
+            self.first.pop_last();
+        }
+    }
+}
+
 /// Findings as they come in from many threads. Sorted when they are taken out, so that the same tree gives the same
-/// text whatever the threads did.
+/// text whatever the threads did. At most 10,000 of each severity and kind are kept; one more says how many were left
+/// out.
 #[derive(Debug, Default)]
 pub struct Findings {
-    all: Mutex<Vec<Finding>>,
+    all: Mutex<BTreeMap<(Severity, FindingKind), Kept>>,
 }
 
 impl Findings {
@@ -101,20 +128,28 @@ impl Findings {
             path: shown_path(path),
             message: message.into(),
         };
-        self.lock().push(finding);
+        self.lock().entry((severity, kind)).or_default().add(finding);
     }
 
     /// All findings, the gravest first, each once.
     pub fn into_sorted(self) -> Vec<Finding> {
-        let mut all = self.all.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        all.sort();
-        all.dedup();
-        all
+        let all = self.all.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut sorted = Vec::new();
+        for ((severity, kind), kept) in all {
+            // Each that was left out and came twice counts twice.
+            let left_out = kept.added.saturating_sub(kept.first.len() as u64);
+            sorted.extend(kept.first);
+            if left_out > 0 {
+                let message = format!("up to {left_out} more of this kind were found, and are left out here");
+                sorted.push(Finding { severity, kind, repository: None, path: ".".to_owned(), message });
+            }
+        }
+        sorted
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Finding>> {
-        // A panic while pushing cannot leave a Vec half-changed.
-        self.all.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<(Severity, FindingKind), Kept>> {
+        // A panic while adding cannot leave the map half-changed in a way that matters to a list of findings.
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -137,5 +172,25 @@ mod tests {
     fn names_on_the_wire() {
         assert_eq!(serde_json::to_string(&FindingKind::MissingManifest).unwrap(), "\"missing-manifest\"");
         assert_eq!(serde_json::to_string(&Severity::Warning).unwrap(), "\"warning\"");
+    }
+
+    #[test]
+    fn a_million_findings_do_not_fill_the_memory() {
+        let findings = Findings::default();
+        for number in (0..MANY + 500).rev() {
+            findings.add(
+                Severity::Info,
+                FindingKind::UnknownEntry,
+                None,
+                &Path::new("x").join(number.to_string()),
+                "?",
+            );
+        }
+        findings.add(Severity::Error, FindingKind::MissingBlob, None, Path::new("y"), "!");
+        let sorted = findings.into_sorted();
+        assert_eq!(sorted.len(), MANY + 2);
+        assert_eq!(sorted[0].kind, FindingKind::MissingBlob);
+        assert_eq!(sorted[1].path, "x/0");
+        assert_eq!(sorted[MANY + 1].message, "up to 500 more of this kind were found, and are left out here");
     }
 }

@@ -92,7 +92,7 @@ impl Folder {
         }
     }
 
-    fn duplicate(&self) -> io::Result<Folder> {
+    pub(super) fn duplicate(&self) -> io::Result<Folder> {
         Ok(Folder { handle: self.handle.try_clone()?, seam: self.seam })
     }
 
@@ -269,6 +269,21 @@ impl Folder {
         Ok(OurFile { file: File::from(handle), seam: self.seam })
     }
 
+    /// Makes a new file of ours; `None` if there is one of that name already.
+    ///
+    /// # Errors
+    /// Whatever the system says, except that it is there.
+    pub fn create_new(&self, name: &str) -> io::Result<Option<OurFile>> {
+        let name = Path::new(name);
+        self.ask(seam::Kind::OpenToWrite, name)?;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match rustix::fs::openat(&self.handle, name, flags, Mode::RUSR | Mode::WUSR) {
+            Ok(handle) => Ok(Some(OurFile { file: File::from(handle), seam: self.seam })),
+            Err(Errno::EXIST) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
     /// Opens a file of ours for reading; `None` if there is none. Never through a symbolic link.
     ///
     /// # Errors
@@ -356,6 +371,39 @@ impl OurFile {
         self.file.sync_data()
     }
 
+    /// Writes over its beginning.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub fn write_over(&self, bytes: &[u8]) -> io::Result<()> {
+        self.ask(seam::Kind::Write)?;
+        std::os::unix::fs::FileExt::write_all_at(&self.file, bytes, 0)
+    }
+
+    /// Its first bytes, at most so many.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub fn first_bytes(&self, at_most: usize) -> io::Result<Vec<u8>> {
+        self.ask(seam::Kind::Read)?;
+        let mut bytes = vec![0; at_most];
+        let count = std::os::unix::fs::FileExt::read_at(&self.file, &mut bytes, 0)?;
+        bytes.truncate(count);
+        Ok(bytes)
+    }
+
+    /// Which file it is (device and inode), and when it was last written, in seconds since 1970 by the clock of the
+    /// volume.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    #[allow(clippy::unnecessary_cast, reason = "the types differ between architectures")]
+    pub fn identity_and_time(&self) -> io::Result<((u64, u64), i64)> {
+        self.ask(seam::Kind::Look)?;
+        let stat = rustix::fs::fstat(&self.file)?;
+        Ok(((stat.st_dev as u64, stat.st_ino as u64), stat.st_mtime as i64))
+    }
+
     /// Takes the file's lock, if nobody holds it.
     ///
     /// # Errors
@@ -421,6 +469,12 @@ pub fn is_full(error: &io::Error) -> bool {
 /// Whether the two folders are on different devices, so that nothing can be moved between them.
 pub(super) fn is_other_device(error: &io::Error) -> bool {
     Errno::from_io_error(error) == Some(Errno::XDEV)
+}
+
+/// Whether this file system has no locks at all, or none for such a file.
+pub(super) fn has_no_locks(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::NOLCK | Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL | Errno::BADF))
 }
 
 /// Whether something is there already.

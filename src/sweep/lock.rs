@@ -2,11 +2,13 @@
 
 use std::fs::TryLockError;
 use std::io::{self, Read, Write};
+use std::path::Path;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::disk::{self, Folder, OurFile};
+use super::lease::{Lease, Process};
 use crate::layout::REGSWEEP;
 use crate::registry::Registry;
 
@@ -22,6 +24,18 @@ pub struct Holder {
     pub host: String,
     /// Since when, RFC 3339.
     pub since: String,
+    /// What tells on this machine whether the process is still the same one; `None` if nothing does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) process: Option<Process>,
+}
+
+impl Holder {
+    /// This process.
+    pub(super) fn me(at: Timestamp) -> Holder {
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let pid = std::process::id();
+        Holder { pid, host, since: at.to_string(), process: Process::of(pid) }
+    }
 }
 
 impl std::fmt::Display for Holder {
@@ -51,50 +65,55 @@ pub enum LockError {
 pub struct Lock {
     _tree: Folder,
     _file: Option<OurFile>,
+    _lease: Option<Lease>,
 }
 
 /// Takes the lock, or says who holds it.
 ///
 /// Two things are locked: the file `_regsweep/lock`, which also tells who holds it, and the `v2` folder itself, which
 /// needs no space: on a volume that is full to the last block the file may be impossible to make, and that is when
-/// people need a collector most.
+/// people need a collector most. Where the file system can lock neither, a lease takes their place (`lease.rs`).
 ///
 /// # Errors
 /// [`LockError::Held`] if another run holds either; everything else that is wrong is [`LockError::Io`].
 pub fn acquire(registry: &Registry, at: Timestamp) -> Result<Lock, LockError> {
     let tree = Folder::of(registry.v2())?;
-    match tree.lock() {
-        Ok(true) => {}
+    let mut is_locked = match tree.lock() {
+        Ok(true) => true,
         Ok(false) => return Err(LockError::Held(holder(registry)?)),
-        // Some network file systems lock files and not folders; the file is locked below.
-        Err(error) if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput) => {}
-        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::BADF.raw_os_error()) => {}
-        Err(error) => return Err(error.into()),
-    }
-    let mut file = match tree.make_private(REGSWEEP).and_then(|folder| folder.append(LOCK)) {
-        Ok(file) => file,
-        Err(error) if disk::is_full(&error) => return Ok(Lock { _tree: tree, _file: None }),
+        // Some network file systems lock files and not folders.
+        Err(error) if disk::has_no_locks(&error) => false,
         Err(error) => return Err(error.into()),
     };
+    let ours = match tree.make_private(REGSWEEP).and_then(|folder| Ok((folder.append(LOCK)?, folder))) {
+        Ok(ours) => Some(ours),
+        Err(error) if disk::is_full(&error) && is_locked => None,
+        Err(error) => return Err(error.into()),
+    };
+    let Some((mut file, folder)) = ours else {
+        return Ok(Lock { _tree: tree, _file: None, _lease: None });
+    };
     match file.try_lock() {
-        Ok(()) => {}
+        Ok(()) => is_locked = true,
         Err(TryLockError::WouldBlock) => return Err(LockError::Held(holder(registry)?)),
+        Err(TryLockError::Error(error)) if disk::has_no_locks(&error) => {}
         Err(TryLockError::Error(error)) => return Err(error.into()),
     }
-    match write_holder(&mut file, at) {
+    let me = Holder::me(at);
+    let lease = match is_locked {
+        true => None,
+        false => match Lease::take(&folder, &me)? {
+            Ok(lease) => Some(lease),
+            Err(other) => return Err(LockError::Held(Some(other))),
+        },
+    };
+    match file.truncate().and_then(|()| file.write_all(&serde_json::to_vec(&me)?)) {
         Ok(()) => {}
         // Nobody will know who holds it; it is held all the same.
         Err(error) if disk::is_full(&error) => {}
         Err(error) => return Err(error.into()),
     }
-    Ok(Lock { _tree: tree, _file: Some(file) })
-}
-
-fn write_holder(file: &mut OurFile, at: Timestamp) -> io::Result<()> {
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let holder = Holder { pid: std::process::id(), host, since: at.to_string() };
-    file.truncate()?;
-    file.write_all(&serde_json::to_vec(&holder)?)
+    Ok(Lock { _tree: tree, _file: Some(file), _lease: lease })
 }
 
 /// Whether a run is at work now: for commands that take no lock, because they change nothing. Makes no file.
@@ -102,23 +121,25 @@ fn write_holder(file: &mut OurFile, at: Timestamp) -> io::Result<()> {
 /// # Errors
 /// Whatever the system says.
 pub fn is_held(registry: &Registry) -> io::Result<Option<Option<Holder>>> {
-    let Some(file) = lock_file(registry)? else { return Ok(None) };
+    let Some(folder) = Folder::of(registry.v2())?.open(Path::new(REGSWEEP))? else { return Ok(None) };
+    let Some(file) = folder.read(LOCK)? else { return Ok(None) };
     match file.try_lock_shared() {
         Ok(()) => Ok(None),
-        Err(TryLockError::WouldBlock) => Ok(Some(holder(registry)?)),
+        Err(TryLockError::WouldBlock) => Ok(Some(read_holder(file)?)),
+        Err(TryLockError::Error(error)) if disk::has_no_locks(&error) => Ok(Lease::holder(&folder)?.map(Some)),
         Err(TryLockError::Error(error)) => Err(error),
     }
 }
 
-fn lock_file(registry: &Registry) -> io::Result<Option<OurFile>> {
-    match Folder::of(registry.v2())?.open(std::path::Path::new(REGSWEEP))? {
-        Some(folder) => folder.read(LOCK),
+fn holder(registry: &Registry) -> io::Result<Option<Holder>> {
+    let Some(folder) = Folder::of(registry.v2())?.open(Path::new(REGSWEEP))? else { return Ok(None) };
+    match folder.read(LOCK)? {
+        Some(file) => read_holder(file),
         None => Ok(None),
     }
 }
 
-fn holder(registry: &Registry) -> io::Result<Option<Holder>> {
-    let Some(file) = lock_file(registry)? else { return Ok(None) };
+fn read_holder(file: OurFile) -> io::Result<Option<Holder>> {
     let mut text = Vec::new();
     file.take(4096).read_to_end(&mut text)?;
     Ok(serde_json::from_slice(&text).ok())

@@ -29,6 +29,7 @@ mod disk;
 mod hand;
 mod history;
 mod journal;
+mod lease;
 mod lock;
 mod recheck;
 mod runs;
