@@ -126,7 +126,7 @@ fn refused_as_json() {
 }
 
 #[test]
-fn refused_by_the_database() {
+fn t24_refused_by_the_database() {
     let sandbox = Sandbox::new();
     let lockfiles = sandbox.folder.path().join("registry/docker/registry/lockfiles");
     fs::create_dir(&lockfiles).unwrap();

@@ -231,7 +231,7 @@ fn assert_same_counts(left: &Value, right: &Value, what: &str) {
 /// Each run is refused with exit 4 and leaves the tree as it was, down to the times: no lock, no trash, no trace of
 /// the probe.
 #[test]
-fn a_registry_that_is_not_proven_read_only_is_refused() {
+fn t16_a_registry_that_is_not_proven_read_only_is_refused() {
     let mut story = story();
     let (root, url, config) = (story.root(), story.registry.url(), story.config());
     let says_read_only = story.registry.fresh_path("config").with_extension("yml");

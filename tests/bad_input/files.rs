@@ -198,7 +198,7 @@ fn digests_in_odd_notation_lose_nothing() {
 /// linked -> elsewhere/linked     v1 => M -> config, L      old, stray
 /// ```
 #[test]
-fn a_symlinked_repository_counts_and_nothing_is_removed_through_it() {
+fn t04_a_symlinked_repository_counts_and_nothing_is_removed_through_it() {
     for flags in [&[][..], &["-m"], &["-m", "--remove-empty-repositories"]] {
         let tree = Tree::new();
         tree.repository("team/app").image("v1");
@@ -229,7 +229,7 @@ fn a_symlinked_repository_counts_and_nothing_is_removed_through_it() {
 
 /// A shard, and one blob, on another volume: read through the link, removed through none.
 #[test]
-fn a_symlinked_shard_and_a_symlinked_blob_are_read_and_not_removed() {
+fn t04_a_symlinked_shard_and_a_symlinked_blob_are_read_and_not_removed() {
     let tree = Tree::new();
     let app = tree.repository("team/app");
     let v1 = app.image("v1");
@@ -259,7 +259,7 @@ fn a_symlinked_shard_and_a_symlinked_blob_are_read_and_not_removed() {
 
 /// A tag that is a symbolic link to its sibling, as somebody made it by hand: the registry follows it.
 #[test]
-fn a_symlinked_tag_keeps_what_it_points_at() {
+fn t04_a_symlinked_tag_keeps_what_it_points_at() {
     let tree = Tree::new();
     let app = tree.repository("team/app");
     app.image("v1");
@@ -275,7 +275,7 @@ fn a_symlinked_tag_keeps_what_it_points_at() {
 
 /// Loops end; links to nowhere are reported and kept.
 #[test]
-fn loops_and_links_to_nowhere_end_and_stay() {
+fn t04_loops_and_links_to_nowhere_end_and_stay() {
     let tree = Tree::new();
     let app = tree.repository("team/app");
     let v1 = app.image("v1");

@@ -181,6 +181,26 @@ fn t46_quarantine_across_mounts_is_refused() {
     }
 }
 
+/// One shard on another mount is enough.
+#[test]
+fn t46_quarantine_across_the_mount_of_one_shard_is_refused() {
+    let tree = everything();
+    let orphan = tree.orphan("orphan one");
+    let before = tree.fingerprint().files();
+    let shard = tree.blob(&orphan.digest).parent().unwrap().to_owned();
+    let mount = |folder: &Path| format!("mount --bind {0} {0}; shift; exec \"$@\"", folder.display());
+    let quarantine = gc_arguments(&tree.root(), &["-m", "--quarantine", "--registry-stopped"]);
+    let run = with_mounts(&mount(&shard), &tree, &quarantine);
+    run.exits(4);
+    let name = shard.file_name().unwrap().to_str().unwrap();
+    assert!(run.stderr.contains(&format!("--quarantine is impossible: blobs/sha256/{name}")), "{}", run.stderr);
+    assert_eq!(before.changes_to(&tree.fingerprint().files()), Vec::<String>::new());
+    // Where nothing goes from the other mount, it is no obstacle.
+    let app = tree.repository("team/app").image("v1");
+    let live = tree.blob(&app.digest).parent().unwrap().to_owned();
+    with_mounts(&mount(&live), &tree, &quarantine).exits(0);
+}
+
 /// A full volume is when people need a collector most: there is no room for a journal, and the run frees space all the
 /// same, also after a run that could not.
 #[test]

@@ -9,6 +9,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod back;
+mod brakes;
 mod damage;
 mod forgotten;
 mod found;
@@ -18,6 +19,7 @@ mod referents;
 mod roots;
 mod runs;
 mod trash;
+mod underfoot;
 
 #[path = "../support/mod.rs"]
 mod support;

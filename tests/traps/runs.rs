@@ -98,6 +98,8 @@ fn t25_a_real_run_on_a_read_only_mount_fails_and_says_so() {
     let before = tree.fingerprint();
     let run = on_a_read_only_volume(&tree, &gc_arguments(&tree.root(), &["--registry-stopped", "-m"]));
     assert!([1, 4].contains(&run.code), "exit {}: {}", run.code, run.stderr);
+    // A script that reads the report learns it there.
+    assert_ne!(run.report().outcome(), "complete");
     let said = format!("{}\n{}", run.stderr, run.text());
     assert!(said.contains("ead-only file system") || said.contains("ermission denied"), "it says why: {said}");
     assert_eq!(before.files().changes_to(&tree.fingerprint().files()), Vec::<String>::new());

@@ -159,7 +159,7 @@ fn situations_by_name() {
 }
 
 #[test]
-fn a_database_in_use_always_refuses() {
+fn t24_a_database_in_use_always_refuses() {
     let config = config(true, false);
     for stopped in [false, true] {
         let sources = Sources {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use super::Tree;
 use crate::support::process::NOBODY;
@@ -77,9 +78,21 @@ impl Tree {
         }
     }
 
+    /// Makes everything in the tree look as if it was written so long ago.
+    pub(crate) fn age(&self, by: Duration) {
+        for entry in walkdir::WalkDir::new(self.v2()) {
+            set_age(entry.unwrap().path(), by);
+        }
+    }
+
     pub(crate) fn chmod(&self, path: &Path, mode: u32) {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
+}
+
+/// Makes a file or folder look as if it was written so long ago.
+pub(crate) fn set_age(path: &Path, age: Duration) {
+    fs::File::open(path).unwrap().set_modified(SystemTime::now() - age).unwrap();
 }
 
 /// What [`Tree::unreadable`] put aside.
