@@ -1,10 +1,11 @@
-//! The volume changes under the feet of a run: another one is mounted in its place, or it is taken away (T50).
+//! The volume changes under the feet of a run: another one is mounted in its place, it is taken away (T50), or somebody
+//! writes to it, and the clock does not tell (T49).
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use regsweep::run::How;
 use regsweep::seam::{Answer, Kind};
@@ -12,6 +13,7 @@ use regsweep::seam::{Answer, Kind};
 use crate::everything;
 use crate::support::fingerprint::fingerprint;
 use crate::support::inside::{Nth, gc_inside, options};
+use crate::support::tree::{Blob, Manifest, Tree};
 
 /// A copy with all times and owners, under other inodes: what a mount of a snapshot looks like.
 fn copy(from: &Path, to: &Path) {
@@ -70,4 +72,66 @@ fn t50_a_volume_that_is_taken_away_stops_the_run() {
     for path in ["docker/registry/v2", "docker/registry/v2/blobs", "docker/registry/v2/blobs/sha256"] {
         with_another(path, |_, _| {}, "");
     }
+}
+
+/// Does something to the tree when the run has planned, and puts all times of a folder back that this has changed: a
+/// clock that has not ticked in between.
+fn within_one_tick(what: &str, folder: impl Fn(&Tree) -> PathBuf, write: impl Fn(&Tree) + Sync + Send + 'static) {
+    let tree = everything();
+    let (root, folder) = (tree.root(), folder(&tree));
+    let tree = Arc::new(Mutex::new(tree));
+    // The hook stays for the rest of the process; the tree must not.
+    let (writing, at) = (Arc::downgrade(&tree), folder.clone());
+    let hook = Nth::of(
+        |kind| kind == Kind::OpenToWrite,
+        move |nth, _| {
+            if nth == 1 {
+                let times = times_of(&at);
+                write(&writing.upgrade().unwrap().lock().unwrap());
+                for (path, time) in times.into_iter().filter(|(path, _)| path.exists()) {
+                    fs::File::open(path).unwrap().set_modified(time).unwrap();
+                }
+            }
+            Answer::Go
+        },
+    );
+    let (ended, _) = gc_inside(&root, hook.seam(), options());
+    drop(tree);
+    let complaint = ended.complaint.unwrap_or_else(|| panic!("{what}: the run did not see it"));
+    assert_eq!(complaint.how, How::Refused, "{what}: {}", complaint.text);
+    assert!(complaint.text.contains("has changed"), "{what}: {}", complaint.text);
+}
+
+fn times_of(folder: &Path) -> Vec<(PathBuf, std::time::SystemTime)> {
+    let entries = walkdir::WalkDir::new(folder).into_iter().map(Result::unwrap);
+    entries.map(|entry| (entry.path().to_owned(), entry.metadata().unwrap().modified().unwrap())).collect()
+}
+
+/// The clock of a volume ticks every few milliseconds, or every two seconds. What is written twice within a tick bears
+/// the same time.
+#[test]
+fn t49_a_second_write_within_the_same_tick_is_seen() {
+    let app = |tree: &Tree| tree.repository("team/app").folder();
+    within_one_tick("a tag that moves in place", app, |tree| {
+        let app = tree.repository("team/app");
+        let other = fs::read(app.current("latest")).unwrap();
+        assert_ne!(fs::read(app.current("v1")).unwrap(), other);
+        fs::write(app.current("v1"), other).unwrap();
+    });
+    // One goes, one comes: as many folders as before.
+    within_one_tick("another tag in the place of one", app, |tree| {
+        let app = tree.repository("team/app");
+        fs::rename(app.tag_folder("v1"), app.tag_folder("v2")).unwrap();
+    });
+    within_one_tick("another revision in the place of one", app, |tree| {
+        let app = tree.repository("team/app");
+        let of = |tag: &str| fs::read_to_string(app.current(tag)).unwrap();
+        let new = Manifest::docker("new", &["new"]);
+        fs::rename(app.revision(&of("v1")), app.revision(&new.digest)).unwrap();
+    });
+    within_one_tick("another layer in the place of one", app, |tree| {
+        let app = tree.repository("team/app");
+        let (old, new) = (Blob::layer("base"), Blob::layer("new"));
+        fs::rename(app.layer(&old.digest), app.layer(&new.digest)).unwrap();
+    });
 }

@@ -1,4 +1,4 @@
-//! The documentation, held to what the tool does.
+//! The examples.
 //!
 //! Every block that is marked `console` is run: each line that begins with `$ ` by `sh`, with regsweep on the path, in
 //! an environment that holds nothing else; what it prints, on both streams, must be what the block shows. Each section
@@ -17,60 +17,17 @@
 //!
 //! The paths and ports that stand for these have the same length, so that lines break where the reader's break. Times
 //! differ from run to run: where there is one, words are compared and not lines.
-//!
-//! `REGSWEEP_BLESS=1 cargo test --test docs` writes what was printed into the blocks. Read the difference afterwards.
 
-#![allow(clippy::disallowed_methods, reason = "tests build trees, and one of them rewrites the documentation")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
-
-use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use serde_json::Value;
 use tempfile::TempDir;
 use walkdir::WalkDir;
 
-// ------------------------------------------------------------------------------------------------------------ the pages
-
-struct Page {
-    name: String,
-    path: PathBuf,
-    text: String,
-}
-
-fn repository() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn page(name: &str) -> Page {
-    let path = repository().join(name);
-    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    Page { name: name.to_owned(), path, text }
-}
-
-fn pages() -> Vec<Page> {
-    let mut names: Vec<String> =
-        ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "fixtures/README.md"].map(str::to_owned).into();
-    for entry in fs::read_dir(repository().join("docs")).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        if name.ends_with(".md") {
-            names.push(format!("docs/{name}"));
-        }
-    }
-    names.sort();
-    assert!(names.len() >= 9, "pages are missing: {names:?}");
-    names.iter().map(|name| page(name)).collect()
-}
-
-fn fail_if_any(failures: &[String]) {
-    assert!(failures.is_empty(), "\n{}\n", failures.join("\n"));
-}
-
-// --------------------------------------------------------------------------------------------------------- the examples
+use crate::{Page, fail_if_any, pages, repository};
 
 const STORAGE: &str = "/var/lib/registry";
 const CONFIG: &str = "/etc/docker/registry";
@@ -90,7 +47,7 @@ http:
 ";
 
 /// What stands here for what the documentation speaks of.
-struct Machine {
+pub(crate) struct Machine {
     names: Vec<(&'static str, String)>,
     checkout: PathBuf,
     /// The runs that its commands have named, the first first.
@@ -100,7 +57,7 @@ struct Machine {
 }
 
 impl Machine {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folders = [folder_for(STORAGE), folder_for(CONFIG), folder_for(CHECKOUT)];
         let [storage, config, checkout] = folders.each_ref().map(|folder| folder.path().to_path_buf());
         let fixture = repository().join("fixtures/sample-registry");
@@ -161,7 +118,7 @@ impl Machine {
     }
 
     /// Runs one command as a reader would, and gives what they would see.
-    fn run(&mut self, command: &str) -> String {
+    pub(crate) fn run(&mut self, command: &str) -> String {
         let script = format!("exec 2>&1; (exit {}); {}", self.status, self.real(command));
         let binaries = Path::new(env!("CARGO_BIN_EXE_regsweep")).parent().unwrap();
         let output = Command::new("/bin/sh")
@@ -411,247 +368,4 @@ fn what_differs_from_run_to_run_is_told_apart() {
     assert_eq!(run_id("20261121T003113Z-28017 x"), Some(22));
     assert_eq!(run_id("20261121T003113Z-28017-2/trash"), Some(24));
     assert_eq!(run_id("20261121T003113Z"), None);
-}
-
-// ------------------------------------------------------------------------------------------------ links, flags and names
-
-/// Lines outside of fenced blocks, with their numbers.
-fn prose(text: &str) -> Vec<(usize, &str)> {
-    let mut fenced = false;
-    let mut lines = Vec::new();
-    for (number, line) in text.lines().enumerate() {
-        if line.starts_with("```") {
-            fenced = !fenced;
-        } else if !fenced {
-            lines.push((number + 1, line));
-        }
-    }
-    lines
-}
-
-/// The anchor of a heading, as GitHub makes it.
-fn anchor(heading: &str) -> String {
-    let text = heading.trim_start_matches('#').trim().to_lowercase();
-    text.chars()
-        .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'))
-        .map(|c| if c == ' ' { '-' } else { c })
-        .collect()
-}
-
-#[test]
-fn links_lead_somewhere() {
-    let mut failures = Vec::new();
-    let mut links = 0;
-    for page in pages() {
-        for (number, line) in prose(&page.text) {
-            for (at, _) in line.match_indices("](") {
-                let target = line[at + 2..].split(')').next().unwrap();
-                if target.contains("://") {
-                    continue;
-                }
-                links += 1;
-                let (file, fragment) = target.split_once('#').unwrap_or((target, ""));
-                let path = if file.is_empty() { page.path.clone() } else { page.path.parent().unwrap().join(file) };
-                let place = format!("{}:{number}: {target}", page.name);
-                if !path.exists() {
-                    failures.push(format!("{place}: there is no such file"));
-                } else if !fragment.is_empty() {
-                    let text = fs::read_to_string(&path).unwrap();
-                    let headings = prose(&text).into_iter().filter(|(_, line)| line.starts_with('#'));
-                    if !headings.map(|(_, line)| anchor(line)).any(|known| known == fragment) {
-                        failures.push(format!("{place}: there is no such heading"));
-                    }
-                }
-            }
-        }
-    }
-    assert!(links > 10, "{links} links were found: the search is broken");
-    fail_if_any(&failures);
-}
-
-/// The long flags in a text.
-fn flags(text: &str) -> BTreeSet<String> {
-    let mut flags = BTreeSet::new();
-    for (at, _) in text.match_indices("--") {
-        let before = text[..at].chars().next_back();
-        let name: String = text[at + 2..].chars().take_while(|c| c.is_ascii_lowercase() || *c == '-').collect();
-        let is_flag = name.starts_with(|c: char| c.is_ascii_lowercase());
-        if is_flag && !before.is_some_and(|c| c.is_alphanumeric() || c == '-') {
-            flags.insert(format!("--{}", name.trim_end_matches('-')));
-        }
-    }
-    flags
-}
-
-fn help(command: &[&str]) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_regsweep")).env_clear().args(command).arg("--help").output().unwrap();
-    assert!(output.status.success(), "{command:?} --help: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// The flags of other programs that the documentation names.
-const OTHER_PROGRAMS: [&str; 8] =
-    ["--all-targets", "--check", "--depth", "--link", "--no-clobber", "--release", "--test", "--path"];
-
-#[test]
-fn flags_are_those_of_the_help() {
-    let commands: [(&str, &[&str]); 5] = [
-        ("regsweep garbage-collect", &["gc"]),
-        ("regsweep gc", &["gc"]),
-        ("regsweep trash list", &["trash", "list"]),
-        ("regsweep trash restore", &["trash", "restore"]),
-        ("regsweep trash purge", &["trash", "purge"]),
-    ];
-    let known: Vec<(&str, BTreeSet<String>)> =
-        commands.iter().map(|(name, words)| (*name, flags(&help(words)))).collect();
-    let mut all: BTreeSet<String> = flags(&help(&[]));
-    known.iter().for_each(|(_, flags)| all.extend(flags.iter().cloned()));
-    let mut failures = Vec::new();
-    let mut documented = BTreeSet::new();
-    for page in pages() {
-        for (number, line) in page.text.lines().enumerate() {
-            let place = format!("{}:{}", page.name, number + 1);
-            for flag in flags(line) {
-                if !all.contains(&flag) && !OTHER_PROGRAMS.contains(&&*flag) {
-                    failures.push(format!("{place}: {flag} is in no --help"));
-                }
-                documented.insert(flag);
-            }
-            for (name, flags_of_it) in &known {
-                for (at, _) in line.match_indices(name) {
-                    let call = line[at..].split(['|', '`', ';', '&', '#', '"']).next().unwrap();
-                    for flag in flags(call).difference(flags_of_it) {
-                        failures.push(format!("{place}: {name} has no {flag}"));
-                    }
-                }
-            }
-        }
-    }
-    for flag in all.difference(&documented) {
-        failures.push(format!("{flag} is in --help and on no page"));
-    }
-    fail_if_any(&failures);
-}
-
-/// Names of tests and files in the documentation are those of the tree.
-#[test]
-fn tests_and_files_that_are_named_are_there() {
-    let mut functions = BTreeSet::new();
-    for folder in ["src", "tests"] {
-        for entry in WalkDir::new(repository().join(folder)) {
-            let entry = entry.unwrap();
-            if entry.path().extension().is_some_and(|extension| extension == "rs") {
-                let text = fs::read_to_string(entry.path()).unwrap();
-                let names = text.lines().filter_map(|line| line.trim_start().split_once("fn ")?.1.split_once('('));
-                functions.extend(names.map(|(name, _)| name.to_owned()));
-            }
-        }
-    }
-    let mut failures = Vec::new();
-    let mut named = 0;
-    for page in pages() {
-        for (number, line) in prose(&page.text) {
-            for code in line.split('`').skip(1).step_by(2) {
-                let place = format!("{}:{number}: {code}", page.name);
-                let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-                if code.chars().all(is_name) && code.matches('_').count() >= 3 {
-                    named += 1;
-                    if !functions.contains(code) {
-                        failures.push(format!("{place}: there is no such test"));
-                    }
-                }
-                let is_path =
-                    ["src/", "tests/", "docs/", "scripts/", "fixtures/"].iter().any(|it| code.starts_with(it));
-                if is_path && !code.contains(['*', ' ', '<', '{']) && !repository().join(code).exists() {
-                    failures.push(format!("{place}: there is no such file"));
-                }
-            }
-        }
-    }
-    assert!(named > 10, "{named} tests are named: the search is broken");
-    fail_if_any(&failures);
-}
-
-// ---------------------------------------------------------------------------------------------------- nothing is left out
-
-/// The variants of an enum, in kebab-case, from the source: `MissingBlob` is `missing-blob`.
-fn variants(file: &str, name: &str) -> Vec<String> {
-    let text = fs::read_to_string(repository().join(file)).unwrap();
-    let (_, body) = text.split_once(&format!("pub enum {name} {{\n")).unwrap_or_else(|| panic!("no {name} in {file}"));
-    let (body, _) = body.split_once("\n}").unwrap();
-    let mut variants = Vec::new();
-    for line in body.lines().filter(|line| line.len() > 4 && line.starts_with("    ")) {
-        let word: String = line[4..].chars().take_while(char::is_ascii_alphanumeric).collect();
-        if word.starts_with(|c: char| c.is_ascii_uppercase()) {
-            let mut kebab = String::new();
-            for character in word.chars() {
-                if character.is_ascii_uppercase() && !kebab.is_empty() {
-                    kebab.push('-');
-                }
-                kebab.push(character.to_ascii_lowercase());
-            }
-            variants.push(kebab);
-        }
-    }
-    assert!(variants.len() > 2, "{name} in {file}: {variants:?}");
-    variants
-}
-
-/// Every key of a JSON value, at any depth.
-fn keys(value: &Value, into: &mut BTreeSet<String>) {
-    match value {
-        Value::Object(map) => map.iter().for_each(|(key, value)| {
-            into.insert(key.clone());
-            keys(value, into);
-        }),
-        Value::Array(values) => values.iter().for_each(|value| keys(value, into)),
-        _ => {}
-    }
-}
-
-#[test]
-fn every_kind_event_and_field_is_described() {
-    let mut failures = Vec::new();
-    let mut expect = |page: &Page, names: Vec<String>| {
-        for name in names {
-            if !page.text.contains(&format!("`{name}`")) {
-                failures.push(format!("{}: `{name}` is not described", page.name));
-            }
-        }
-    };
-    let (report, on_disk) = (page("docs/report.md"), page("docs/on-disk.md"));
-    expect(&report, variants("src/finding.rs", "FindingKind"));
-    expect(&report, variants("src/plan.rs", "Reason"));
-    expect(&report, variants("src/plan.rs", "ActionKind").into_iter().map(|kind| kind.replace('-', "_")).collect());
-    expect(&report, variants("src/report/mod.rs", "Outcome"));
-    expect(&report, variants("src/interlock/evidence.rs", "EvidenceKind"));
-    expect(&report, variants("src/progress.rs", "Phase").into_iter().filter(|phase| phase != "restore").collect());
-    expect(&on_disk, variants("src/sweep/journal.rs", "Event"));
-
-    let mut machine = Machine::new();
-    let printed =
-        machine.run("regsweep gc --registry-stopped --quarantine --format json /var/lib/registry 2>/dev/null");
-    let mut fields = BTreeSet::new();
-    keys(&serde_json::from_str(&printed).expect("one JSON document"), &mut fields);
-    assert!(fields.len() > 40, "{fields:?}");
-    expect(&report, fields.into_iter().collect());
-    let printed = machine.run("cat /var/lib/registry/docker/registry/v2/_regsweep/runs/*/journal.jsonl");
-    let mut fields = BTreeSet::new();
-    printed.lines().for_each(|line| keys(&serde_json::from_str(line).unwrap(), &mut fields));
-    expect(&on_disk, fields.into_iter().collect());
-    fail_if_any(&failures);
-}
-
-#[test]
-fn lines_are_at_most_120_columns_wide() {
-    let mut failures = Vec::new();
-    for page in pages() {
-        for (number, line) in prose(&page.text) {
-            // A row of a table cannot be wrapped.
-            if !line.starts_with('|') && line.chars().count() > 120 {
-                failures.push(format!("{}:{number}: {} columns", page.name, line.chars().count()));
-            }
-        }
-    }
-    fail_if_any(&failures);
 }

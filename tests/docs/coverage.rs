@@ -1,0 +1,92 @@
+//! Nothing is left out.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use serde_json::Value;
+
+use crate::examples::Machine;
+use crate::names::prose;
+use crate::{Page, fail_if_any, page, pages, repository};
+
+/// The variants of an enum, in kebab-case, from the source: `MissingBlob` is `missing-blob`.
+fn variants(file: &str, name: &str) -> Vec<String> {
+    let text = fs::read_to_string(repository().join(file)).unwrap();
+    let (_, body) = text.split_once(&format!("pub enum {name} {{\n")).unwrap_or_else(|| panic!("no {name} in {file}"));
+    let (body, _) = body.split_once("\n}").unwrap();
+    let mut variants = Vec::new();
+    for line in body.lines().filter(|line| line.len() > 4 && line.starts_with("    ")) {
+        let word: String = line[4..].chars().take_while(char::is_ascii_alphanumeric).collect();
+        if word.starts_with(|c: char| c.is_ascii_uppercase()) {
+            let mut kebab = String::new();
+            for character in word.chars() {
+                if character.is_ascii_uppercase() && !kebab.is_empty() {
+                    kebab.push('-');
+                }
+                kebab.push(character.to_ascii_lowercase());
+            }
+            variants.push(kebab);
+        }
+    }
+    assert!(variants.len() > 2, "{name} in {file}: {variants:?}");
+    variants
+}
+
+/// Every key of a JSON value, at any depth.
+fn keys(value: &Value, into: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(map) => map.iter().for_each(|(key, value)| {
+            into.insert(key.clone());
+            keys(value, into);
+        }),
+        Value::Array(values) => values.iter().for_each(|value| keys(value, into)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_kind_event_and_field_is_described() {
+    let mut failures = Vec::new();
+    let mut expect = |page: &Page, names: Vec<String>| {
+        for name in names {
+            if !page.text.contains(&format!("`{name}`")) {
+                failures.push(format!("{}: `{name}` is not described", page.name));
+            }
+        }
+    };
+    let (report, on_disk) = (page("docs/report.md"), page("docs/on-disk.md"));
+    expect(&report, variants("src/finding.rs", "FindingKind"));
+    expect(&report, variants("src/plan.rs", "Reason"));
+    expect(&report, variants("src/plan.rs", "ActionKind").into_iter().map(|kind| kind.replace('-', "_")).collect());
+    expect(&report, variants("src/report/mod.rs", "Outcome"));
+    expect(&report, variants("src/interlock/evidence.rs", "EvidenceKind"));
+    expect(&report, variants("src/progress.rs", "Phase").into_iter().filter(|phase| phase != "restore").collect());
+    expect(&on_disk, variants("src/sweep/journal.rs", "Event"));
+
+    let mut machine = Machine::new();
+    let printed =
+        machine.run("regsweep gc --registry-stopped --quarantine --format json /var/lib/registry 2>/dev/null");
+    let mut fields = BTreeSet::new();
+    keys(&serde_json::from_str(&printed).expect("one JSON document"), &mut fields);
+    assert!(fields.len() > 40, "{fields:?}");
+    expect(&report, fields.into_iter().collect());
+    let printed = machine.run("cat /var/lib/registry/docker/registry/v2/_regsweep/runs/*/journal.jsonl");
+    let mut fields = BTreeSet::new();
+    printed.lines().for_each(|line| keys(&serde_json::from_str(line).unwrap(), &mut fields));
+    expect(&on_disk, fields.into_iter().collect());
+    fail_if_any(&failures);
+}
+
+#[test]
+fn lines_are_at_most_120_columns_wide() {
+    let mut failures = Vec::new();
+    for page in pages() {
+        for (number, line) in prose(&page.text) {
+            // A row of a table cannot be wrapped.
+            if !line.starts_with('|') && line.chars().count() > 120 {
+                failures.push(format!("{}:{number}: {} columns", page.name, line.chars().count()));
+            }
+        }
+    }
+    fail_if_any(&failures);
+}
