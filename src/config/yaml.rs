@@ -13,6 +13,8 @@ use std::collections::HashMap;
 
 use granit_parser::{Event, Marker, Parser, ScalarStyle, Span, StrInput, Tag};
 
+use crate::layout::is_deceptive;
+
 /// How many values a text may hold once its aliases are expanded. A registry's config has a few hundred.
 const MAX_VALUES: usize = 50_000;
 
@@ -115,9 +117,10 @@ impl Value {
     }
 }
 
-/// At most 60 characters of a text, on one line.
+/// At most 60 characters of a text, on one line, and none that drives a terminal or turns the line around.
 pub(super) fn short(text: &str) -> String {
-    let mut line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(60).collect();
+    let plain = |c: char| if c.is_control() || is_deceptive(c) { ' ' } else { c };
+    let mut line: String = text.chars().map(plain).take(60).collect();
     if text.chars().nth(60).is_some() {
         line.push_str("...");
     }
