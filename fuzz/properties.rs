@@ -325,8 +325,20 @@ pub fn config(data: &[u8]) -> bool {
     }
 
     let text = std::str::from_utf8(text).unwrap();
+    let all = || std::iter::once(text).chain(environment.iter().map(|(_, value)| value.as_str()));
+    // The folder that is worked on, and the address that is asked, are what somebody wrote, to the letter. (YAML can
+    // spell a text with escapes, double its quotes and fold its lines.)
+    let root = config.root_directory.to_str().unwrap();
+    if !all().any(|text| text.contains('\\')) {
+        let is_folded = root.contains(['\'', ' ', '\t', '\n']);
+        assert!(is_folded || root == "/var/lib/registry" || all().any(|text| text.contains(root)), "{root:?}");
+        let address = config.http_url.iter().flat_map(|url| url.split('/').nth(2));
+        for (host, port) in address.map(|address| address.rsplit_once(':').unwrap()) {
+            let is_written = host == "127.0.0.1" || all().any(|text| text.contains(host));
+            assert!(is_written && all().any(|text| text.contains(port)), "{host}:{port}");
+        }
+    }
     if config.read_only {
-        let all = || std::iter::once(text).chain(environment.iter().map(|(_, value)| value.as_str()));
         // Whatever else is in there: nobody made it read-only without writing one of these words. Only a word in
         // double quotes can be spelled with escapes, and that is a boolean only behind a tag.
         let is_spelled = all().any(|text| text.contains('\\') && text.contains('!'));
