@@ -290,7 +290,8 @@ pub fn shown(bytes: &[u8]) -> String {
 
 /// Bidirectional controls and other characters without a width, which can make one name look like another.
 pub(crate) fn is_deceptive(character: char) -> bool {
-    matches!(character, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    matches!(character, '\u{61c}' | '\u{feff}')
+        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
 }
 
 /// [`shown`] for a path.
