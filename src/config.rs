@@ -26,7 +26,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use self::yaml::{Kind, Value};
-use crate::layout::shown_path;
+use crate::layout::{shown, shown_path};
 
 /// The largest config file that is read, in bytes.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -201,7 +201,7 @@ impl RegistryConfig {
                 config.read_only = false;
                 config.read_only_source = None;
             }
-            config.notes.push(format!("{name} is not UTF-8 and was left out"));
+            config.notes.push(format!("{} is not UTF-8 and was left out", shown(name.as_bytes())));
         }
         Ok(config)
     }

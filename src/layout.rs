@@ -275,9 +275,7 @@ pub fn shown(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {
-            // Bidirectional controls and other format characters can make one name look like another.
-            let deceptive = matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
-            if character.is_control() || deceptive {
+            if character.is_control() || is_deceptive(character) {
                 text.extend(character.escape_default());
             } else {
                 text.push(character);
@@ -288,6 +286,12 @@ pub fn shown(bytes: &[u8]) -> String {
         }
     }
     text
+}
+
+/// Bidirectional controls and other characters without a width, which can make one name look like another.
+pub(crate) fn is_deceptive(character: char) -> bool {
+    matches!(character, '\u{61c}' | '\u{feff}')
+        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
 }
 
 /// [`shown`] for a path.
@@ -395,6 +399,7 @@ mod tests {
             ("grün".as_bytes(), "grün"),
             ("x\u{202e}y".as_bytes(), "x\\u{202e}y"),
             ("c1\u{9b}31m".as_bytes(), "c1\\u{9b}31m"),
+            ("x\u{61c}y\u{2060}z".as_bytes(), "x\\u{61c}y\\u{2060}z"),
         ] {
             assert_eq!(shown(bytes), text);
         }

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 
 use super::yaml::{self, Kind, Value};
 use super::{ConfigError, Http, Sections, decode};
+use crate::layout::shown;
 
 /// The environment form of read-only mode that works on 2.8 and on 3.x.
 pub(super) const READ_ONLY_VARIABLE: &str = "REGISTRY_STORAGE_MAINTENANCE_READONLY='{\"enabled\":true}'";
@@ -51,7 +52,7 @@ struct Variable<'a> {
 impl Variable<'_> {
     fn value(&self) -> Result<Option<Value>, ConfigError> {
         yaml::parse(self.payload, Some(self.name)).map_err(|problem| ConfigError::NotYaml {
-            place: format!("{}, line {}, column {}", self.name, problem.line, problem.column),
+            place: format!("{}, line {}, column {}", shown(self.name.as_bytes()), problem.line, problem.column),
             problem: problem.message,
         })
     }
@@ -85,7 +86,7 @@ fn storage(sections: &mut Sections, variable: Variable<'_>, section: &str, path:
     if let ("MAINTENANCE", ["READONLY", below, ..]) = (section, path) {
         sections.notes.push(format!(
             "{} proves nothing: the registry ignores it or panics at start; use {READ_ONLY_VARIABLE}",
-            variable.name
+            shown(variable.name.as_bytes())
         ));
         // Somebody wants it off, though the registry does not listen. Which of the two they rely on cannot be known.
         let says_true = match variable.value() {
@@ -93,7 +94,7 @@ fn storage(sections: &mut Sections, variable: Variable<'_>, section: &str, path:
             _ => false,
         };
         if *below == "ENABLED" && !says_true {
-            sections.doubts.push(format!("{} does not say true", variable.name));
+            sections.doubts.push(format!("{} does not say true", shown(variable.name.as_bytes())));
         }
     }
     if path.is_empty() {

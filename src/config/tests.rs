@@ -270,6 +270,28 @@ fn what_is_refused_is_refused_in_one_line() {
 }
 
 #[test]
+fn no_name_or_value_can_forge_a_line() {
+    for (name, value) in [
+        ("REGISTRY_STORAGE_MAINTENANCE_READONLY_\u{1b}[31m\nENABLED", "x"),
+        ("REGISTRY_STORAGE_MAINTENANCE_READONLY_\u{202e}X", "x"),
+        ("REGISTRY_STORAGE_\nX", "[x"),
+        ("REGISTRY_STORAGE_\u{202e}X", "[x"),
+        ("REGISTRY_STORAGE", "{\"\\n\": x}"),
+        ("REGISTRY_HTTP_ADDR", "\u{202e}host:0"),
+        ("REGISTRY_HTTP_ADDR", "\u{61c}host\u{9b}:0"),
+    ] {
+        let lines = match parse(FILE, &[(name, value)]) {
+            Ok(config) => config.notes,
+            Err(error) => vec![error.to_string()],
+        };
+        assert!(!lines.is_empty(), "{name:?} {value:?}");
+        for line in lines {
+            assert!(!line.contains(|c: char| c.is_control() || crate::layout::is_deceptive(c)), "{line:?}");
+        }
+    }
+}
+
+#[test]
 fn the_address_becomes_a_url() {
     type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], Option<&'a str>);
     let table: &[Row<'_>] = &[

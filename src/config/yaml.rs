@@ -13,8 +13,14 @@ use std::collections::HashMap;
 
 use granit_parser::{Event, Marker, Parser, ScalarStyle, Span, StrInput, Tag};
 
-/// How many values a text may hold once its aliases are expanded. A registry's config has a few hundred.
+use crate::layout::is_deceptive;
+
+/// How many values a text may hold once its aliases are expanded. A registry's config has a few hundred. So this bounds
+/// the memory as well: each holds no more than [`TEXT_OF_A_VALUE`] bytes of text, or it counts more often.
 const MAX_VALUES: usize = 50_000;
+
+/// How many bytes of text count as one more value.
+const TEXT_OF_A_VALUE: usize = 64;
 
 /// Where a value was written: a line of the config file, or an environment variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +56,10 @@ pub(super) struct Scalar {
 }
 
 impl Scalar {
+    fn count(&self) -> usize {
+        1 + self.text.len() / TEXT_OF_A_VALUE
+    }
+
     /// The value of a field of type string: null is empty, everything else its text as written.
     pub(super) fn as_text(&self) -> &str {
         if self.kind == Kind::Null { "" } else { &self.text }
@@ -104,20 +114,23 @@ impl Value {
         }
     }
 
-    /// How many values this is; what an alias to it costs.
+    /// How many values this is; what a copy of it costs.
     fn count(&self) -> usize {
         match self {
-            Self::Scalar(_) => 1,
+            Self::Scalar(scalar) => scalar.count(),
             Self::Sequence(values) => 1 + values.iter().map(Self::count).sum::<usize>(),
-            Self::Mapping(mapping) => 1 + mapping.entries.iter().map(|entry| 1 + entry.value.count()).sum::<usize>(),
+            Self::Mapping(mapping) => {
+                1 + mapping.entries.iter().map(|entry| entry.key.count() + entry.value.count()).sum::<usize>()
+            }
             Self::Created(map) => 1 + map.values().map(Self::count).sum::<usize>(),
         }
     }
 }
 
-/// At most 60 characters of a text, on one line.
+/// At most 60 characters of a text, on one line, and none that drives a terminal or turns the line around.
 pub(super) fn short(text: &str) -> String {
-    let mut line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(60).collect();
+    let plain = |c: char| if c.is_control() || is_deceptive(c) { ' ' } else { c };
+    let mut line: String = text.chars().map(plain).take(60).collect();
     if text.chars().nth(60).is_some() {
         line.push_str("...");
     }
@@ -214,6 +227,8 @@ impl<'a> Builder<'a> {
             _ => return Err(Problem::new(&span.start, "a value was expected")),
         };
         if anchor != 0 {
+            // What is kept for aliases is a copy: anchors around anchors would keep the innermost once for each.
+            self.charge(value.count(), span)?;
             self.anchors.insert(anchor, value.clone());
         }
         Ok(value)
@@ -451,8 +466,17 @@ mod tests {
             let alias = format!("*a{}", i - 1);
             text.push_str(&format!("a{i}: &a{i} [{}]\n", [alias.as_str(); 10].join(", ")));
         }
-        let Err(problem) = parse(&text, None) else { panic!("accepted") };
-        assert!(problem.message.contains("counting aliases"), "{problem:?}");
+        // One value, but a long one; and anchors that are never used, around many values.
+        let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(30_000), ["*a"; 10_000].join(", "));
+        let around = format!("a: {}{}{}\n", "&a [".repeat(200), ["x"; 10_000].join(", "), "]".repeat(200));
+        let key = format!("a: &a {{{}: 1}}\nb: [{}]\n", "x".repeat(1000), ["*a"; 10_000].join(", "));
+        for text in [text, long, around, key] {
+            let Err(problem) = parse(&text, None) else { panic!("accepted: {}", short(&text)) };
+            assert!(problem.message.contains("counting aliases"), "{problem:?}");
+        }
+        // A long text by itself, and a copy or two of it, cost what they are.
+        let text = format!("a: &a {}\nb: [*a, *a]\n", "x".repeat(500_000));
+        assert!(parse(&text, None).is_ok());
     }
 
     #[test]

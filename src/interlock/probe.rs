@@ -173,6 +173,10 @@ impl FromStr for RegistryUrl {
             None => (None, authority),
         };
         let (host, port) = host_and_port(address)?;
+        // Somebody's password had a / in it, so that what looks like a host here may be half of it: not to be shown.
+        if path.contains('@') {
+            return Err(UrlError::Path);
+        }
         let https = match scheme.as_deref() {
             Some("http") => false,
             Some("https") => true,
@@ -184,7 +188,7 @@ impl FromStr for RegistryUrl {
             None if is_loopback(&host) => false,
             None => return Err(UrlError::Scheme { host }),
         };
-        if path.contains(['?', '#', '@', '\\', '"', '<', '>']) || path.chars().any(|c| c.is_control() || c == ' ') {
+        if path.contains(['?', '#', '\\', '"', '<', '>']) || path.chars().any(|c| c.is_control() || c == ' ') {
             return Err(UrlError::Path);
         }
         let path = path.trim_end_matches('/');
@@ -278,7 +282,9 @@ impl fmt::Display for RegistryUrl {
         if self.port != if self.https { 443 } else { 80 } {
             write!(f, ":{}", self.port)?;
         }
-        f.write_str(&self.prefix)
+        // A prefix that itself ends in /v2: the parser would take it for the registry's own and drop it.
+        let own = if self.prefix.ends_with("/v2") { "/v2/" } else { "" };
+        write!(f, "{}{own}", self.prefix)
     }
 }
 

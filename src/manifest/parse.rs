@@ -10,8 +10,10 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::digest::Digest;
@@ -85,18 +87,20 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed, ManifestError> {
         Ok(())
     };
 
-    for descriptor in shape.config.iter().chain(shape.layers.iter().flatten()).chain(shape.blobs.iter().flatten()) {
+    for Object(descriptor) in
+        shape.config.iter().chain(shape.layers.iter().flatten()).chain(shape.blobs.iter().flatten())
+    {
         let expect = if descriptor.is_foreign() { Expect::ForeignBlob } else { Expect::Blob };
         refer(&descriptor.digest, expect)?;
     }
-    for descriptor in shape.manifests.iter().flatten() {
+    for Object(descriptor) in shape.manifests.iter().flatten() {
         refer(&descriptor.digest, descriptor.expectation())?;
     }
-    for layer in shape.fs_layers.iter().flatten() {
+    for Object(layer) in shape.fs_layers.iter().flatten() {
         refer(&layer.blob_sum, Expect::Blob)?;
     }
     let subject = match &shape.subject {
-        Some(subject) => Some(
+        Some(Object(subject)) => Some(
             Digest::parse(subject.digest.as_bytes()).map_err(|_| ManifestError::Digest(shortened(&subject.digest)))?,
         ),
         None => None,
@@ -125,17 +129,41 @@ struct Shape<'a> {
     #[serde(borrow, rename = "mediaType", default)]
     media_type: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
-    config: Option<Descriptor<'a>>,
+    config: Option<Object<Descriptor<'a>>>,
     #[serde(borrow, default)]
-    layers: Option<Vec<Descriptor<'a>>>,
+    layers: Option<Vec<Object<Descriptor<'a>>>>,
     #[serde(borrow, default)]
-    manifests: Option<Vec<Descriptor<'a>>>,
+    manifests: Option<Vec<Object<Descriptor<'a>>>>,
     #[serde(borrow, default)]
-    blobs: Option<Vec<Descriptor<'a>>>,
+    blobs: Option<Vec<Object<Descriptor<'a>>>>,
     #[serde(borrow, rename = "fsLayers", default)]
-    fs_layers: Option<Vec<FsLayer<'a>>>,
+    fs_layers: Option<Vec<Object<FsLayer<'a>>>>,
     #[serde(borrow, default)]
-    subject: Option<Descriptor<'a>>,
+    subject: Option<Object<Descriptor<'a>>>,
+}
+
+/// A `T` that is written as an object. By itself serde also takes an array for one, its elements as the fields in their
+/// order: of `["sha256:...", "sha256:..."]` it would see the second digest only, and the registry none.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectOf(PhantomData)).map(Object)
+    }
+}
+
+struct ObjectOf<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectOf<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map))
+    }
 }
 
 /// OCI image specification, *Descriptors*.
@@ -408,6 +436,11 @@ mod tests {
             "\u{1f}\u{8b}",
             r#"{"config":"text"}"#,
             r#"{"layers":{}}"#,
+            &fill(r#"{"config":["x",{A},null]}"#),
+            &fill(r#"{"layers":[[{A},{B},null]]}"#),
+            &fill(r#"{"manifests":[["x",{A},[]]]}"#),
+            &fill(r#"{"fsLayers":[[{A}]]}"#),
+            &fill(r#"{"config":null,"layers":[],"subject":["x",{A},null]}"#),
             r#"{"config":{"size":1}}"#,
             r#"{"config":{"digest":"sha256:../../etc"}}"#,
             r#"{"layers":[{"digest":"SHA256:x"}]}"#,

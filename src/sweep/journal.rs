@@ -15,6 +15,10 @@ use crate::plan::{Action, Plan};
 /// The file's name in the run's folder.
 pub(super) const JOURNAL: &str = "journal.jsonl";
 
+/// The length of a line that is read, in bytes. Ours have a few hundred, or a few thousand with the longest name that a
+/// repository can have; a longer one is none of ours, and must not fill the memory.
+const MAX_LINE: u64 = 64 * 1024;
+
 /// The schema of the lines.
 pub(super) const SCHEMA: &str = "regsweep.journal/1";
 
@@ -178,9 +182,17 @@ pub fn progress_of(journal: impl Read) -> io::Result<Progress> {
     let mut line = Vec::new();
     loop {
         line.clear();
-        // Our longest lines have a few hundred bytes; a longer one is none of ours, and must not fill the memory.
-        if reader.by_ref().take(64 * 1024).read_until(b'\n', &mut line)? == 0 {
+        if reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)? == 0 {
             return Ok(progress);
+        }
+        if line.len() as u64 == MAX_LINE && !line.ends_with(b"\n") {
+            // The rest of it is no line either, whatever it says.
+            reader.skip_until(b'\n')?;
+            continue;
+        }
+        // serde would read an array as well, its elements as the fields in their order.
+        if line.first() != Some(&b'{') {
+            continue;
         }
         match serde_json::from_slice(&line) {
             Ok(Event::Begin { at, .. }) => progress.began = Some(at),
@@ -219,6 +231,21 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(progress_of(text.as_bytes()).unwrap(), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_whole_line_of_ours_is_a_mark() {
+        for text in [
+            // The end of a line that is too long to be read at once.
+            format!("{}{SWEPT}\n", " ".repeat(MAX_LINE as usize)),
+            format!("{}{SWEPT}\n", "x".repeat(3 * MAX_LINE as usize)),
+            "[\"swept\",\"x\",1.5,true,3,70]\n".to_owned(),
+            format!("{{\"event\":\"kept\",\"path\":\"x\",\"why\":\"y\",\"x\":{SWEPT}}}\n"),
+        ] {
+            assert_eq!(progress_of(text.as_bytes()).unwrap(), Progress::default(), "{}", &text[text.len() - 60..]);
+            let heard = format!("{text}{SWEPT}\n");
+            assert_eq!(progress_of(heard.as_bytes()).unwrap().swept, Some((3, 70)), "the line behind it");
         }
     }
 

@@ -160,6 +160,7 @@ fn urls() {
         ("https://h:5000/prefix", Ok("https://h:5000/prefix")),
         ("https://h:5000/a/b/v2/", Ok("https://h:5000/a/b")),
         ("http://h/v2", Ok("http://h")),
+        ("http://h/v2/v2/", Ok("http://h/v2/v2/")),
         (" http://h ", Ok("http://h")),
         ("HTTP://h", Ok("http://h")),
         ("localhost:5000", Ok("http://localhost:5000")),
@@ -193,6 +194,8 @@ fn urls() {
         ("http://h/#x", Err(UrlError::Path)),
         ("http://h/a b", Err(UrlError::Path)),
         ("http://user:sec/ret@h", Err(UrlError::Port)),
+        ("user:p@secret/x@h:5000", Err(UrlError::Path)),
+        ("user:p@ss://secret/x@h:5000", Err(UrlError::Path)),
     ];
     for (text, expected) in table {
         let got = text.parse::<RegistryUrl>();
