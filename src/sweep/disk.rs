@@ -392,6 +392,18 @@ impl OurFile {
         Ok(bytes)
     }
 
+    /// Its last byte; `None` if it is empty.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub fn last_byte(&self) -> io::Result<Option<u8>> {
+        self.ask(seam::Kind::Read)?;
+        let Some(last) = self.file.metadata()?.len().checked_sub(1) else { return Ok(None) };
+        let mut byte = [0];
+        std::os::unix::fs::FileExt::read_exact_at(&self.file, &mut byte, last)?;
+        Ok(Some(byte[0]))
+    }
+
     /// Which file it is (device and inode), and when it was last written, in seconds since 1970 by the clock of the
     /// volume.
     ///

@@ -107,12 +107,19 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Opens a run's journal for appending.
+    /// Opens a run's journal for appending. Where a crash has left half a line, it is ended first: what is written next
+    /// would be a part of it otherwise.
     ///
     /// # Errors
     /// Whatever the system says.
     pub(super) fn open(run: &Folder) -> io::Result<Journal> {
-        Ok(Journal { out: BufWriter::with_capacity(256 * 1024, run.append(JOURNAL)?) })
+        let file = run.append(JOURNAL)?;
+        let is_torn = file.last_byte()?.is_some_and(|last| last != b'\n');
+        let mut out = BufWriter::with_capacity(256 * 1024, file);
+        if is_torn {
+            out.write_all(b"\n")?;
+        }
+        Ok(Journal { out })
     }
 
     /// Writes a line. It is only certain to be on the disk after [`Journal::sync`].
@@ -253,5 +260,24 @@ mod tests {
     fn a_line_without_an_end_does_not_fill_the_memory() {
         let endless = io::repeat(b'x').take(1 << 20);
         assert_eq!(progress_of(endless.chain(&b"\n"[..])).unwrap(), Progress::default());
+    }
+
+    #[test]
+    fn half_a_line_does_not_swallow_the_next() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = Folder::of(&crate::registry::Dir::open_root(temp.path()).unwrap()).unwrap();
+        for (torn, swept) in [(SWEPT, true), (&SWEPT[..SWEPT.len() - 2], false), ("", false)] {
+            let mut file = folder.append(JOURNAL).unwrap();
+            file.truncate().unwrap();
+            file.write_all(torn.as_bytes()).unwrap();
+            for _ in 0..2 {
+                let mut journal = Journal::open(&folder).unwrap();
+                journal.write(&Event::Purged { at: "y".to_owned() }).unwrap();
+                journal.sync().unwrap();
+            }
+            let progress = progress(&folder).unwrap();
+            assert_eq!((progress.swept.is_some(), progress.purged), (swept, true), "{torn:?}");
+            assert_eq!(progress_of(folder.read(JOURNAL).unwrap().unwrap()).unwrap(), progress);
+        }
     }
 }
