@@ -67,7 +67,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "D", default_value = UPLOADS_OLDER_THAN)]
     uploads_older_than: Age,
 
-    /// Let nothing go that is younger than this [default: 0s]
+    /// Keep blobs, layer links and manifests that are younger than this [default: 0s]
     ///
     /// A blob's age is the newest of its own time and the times of every link to it (mtime). What is too young stays
     /// with every link to it, and a manifest with everything that it references.
