@@ -2,11 +2,12 @@
 //!
 //! The traps ask about situations that somebody thought of. Here a generator ([`world`]) thinks of them: nested and
 //! sparse indexes, chains of referrers, tags that move, images deleted in one repository and alive in another, damage.
-//! A model ([`naive`]) that shares no code with the collector says what has to go, and three properties hold:
+//! A model ([`naive`]) that shares no code with the collector says what has to go, and four properties hold:
 //!
 //! - the plan names exactly that, by default and with `--delete-untagged`;
 //! - a real run takes exactly what the plan names, loses nothing that a client could get, and leaves nothing to do;
-//! - neither the number of threads nor the order in which the tree was written changes plan or findings.
+//! - neither the number of threads nor the order in which the tree was written changes plan or findings;
+//! - where the registry's own collector is right, the same blobs go ([`stock`]).
 //!
 //! The registries are the same in every run, so that a failure is one tomorrow as well. To look at others:
 //!
@@ -22,6 +23,7 @@
 
 mod built;
 mod naive;
+mod stock;
 mod world;
 
 #[path = "../support/mod.rs"]
