@@ -417,6 +417,10 @@ impl<'a> Walk<'a> {
         // A child needs no link in this repository to be live.
         for &child in &manifest.children {
             self.root(child);
+            // What nobody says to be a manifest may be a layer, and then the link says which blob it is.
+            if self.repository.has_layer_link(child) {
+                self.follow_layer_link(id, child);
+            }
         }
         if manifest.has_signature_links && self.repository.revision(id).is_some() {
             match self.links.signatures(self.repository, id) {

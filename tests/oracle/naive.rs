@@ -1,0 +1,351 @@
+//! What must go, worked out as plainly as possible: look at the whole registry, apply every rule to everything, and do
+//! that again until nothing changes.
+//!
+//! It shares no code with the collector, and no idea of speed. [`fixpoint`] is the definition of what is kept; what is
+//! above it only reads files, what is below it only lists what is not kept.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::support::formats::{is_digest, sha256, sha512};
+use crate::support::tree::{Tree, blob_object};
+
+type Digests = BTreeSet<String>;
+
+/// A registry as it is on disk.
+#[derive(Default)]
+pub(crate) struct Disk {
+    /// Every blob, and what it says if it is a manifest whose bytes are those that its name promises.
+    blobs: BTreeMap<String, Option<Manifest>>,
+    pub(crate) repositories: BTreeMap<String, Repository>,
+}
+
+#[derive(Default)]
+pub(crate) struct Repository {
+    /// Every digest folder, and the link in it.
+    revisions: BTreeMap<String, Link>,
+    tags: BTreeMap<String, Tag>,
+    layers: BTreeMap<String, Link>,
+    stale_uploads: BTreeSet<String>,
+    fresh_uploads: BTreeSet<String>,
+}
+
+#[derive(Default)]
+struct Tag {
+    current: Link,
+    history: Digests,
+}
+
+/// A link file.
+#[derive(Default, PartialEq)]
+enum Link {
+    #[default]
+    None,
+    Damaged,
+    To(String),
+}
+
+#[derive(Default)]
+struct Manifest {
+    /// Entries of an index that are manifests.
+    children: Digests,
+    /// What may be a manifest or a blob: nobody says.
+    perhaps: Digests,
+    /// Everything that it names, those included.
+    names: Digests,
+    subject: Option<String>,
+}
+
+impl Disk {
+    /// Reads a tree, by the names that the witness of the scenarios gives to what is there.
+    pub(crate) fn read(tree: &Tree) -> Self {
+        let mut disk = Self::default();
+        for object in tree.objects() {
+            let words: Vec<&str> = object.split(' ').collect();
+            if let ["blob", digest] = words[..] {
+                disk.blobs.insert(digest.to_owned(), Manifest::read(digest, &tree.data(digest)));
+                continue;
+            }
+            let folder = tree.repository(words[0]);
+            let repository = disk.repositories.entry(words[0].to_owned()).or_default();
+            match words[1..] {
+                ["revision", digest] => {
+                    repository.revisions.insert(digest.to_owned(), Link::read(&folder.revision(digest).join("link")));
+                }
+                ["layer", digest] => {
+                    repository.layers.insert(digest.to_owned(), Link::read(&folder.layer(digest).join("link")));
+                }
+                ["tag", tag] => {
+                    let current = Link::read(&folder.current(tag));
+                    repository.tags.insert(tag.to_owned(), Tag { current, history: Digests::new() });
+                }
+                ["tag", tag, "history", digest] => {
+                    repository.tags.get_mut(tag).unwrap().history.insert(digest.to_owned());
+                }
+                ["upload", id] => {
+                    let began = fs::read_to_string(folder.folder().join("_uploads").join(id).join("startedat"));
+                    let age = Timestamp::now().duration_since(began.unwrap().parse().unwrap());
+                    let is_stale = age.as_hours() >= 7 * 24;
+                    let uploads = if is_stale { &mut repository.stale_uploads } else { &mut repository.fresh_uploads };
+                    uploads.insert(id.to_owned());
+                }
+                _ => assert_eq!(words.len(), 1, "{object}"),
+            }
+        }
+        disk
+    }
+
+    fn manifest(&self, digest: &str) -> Option<&Manifest> {
+        self.blobs.get(digest)?.as_ref()
+    }
+
+    /// Whether there is a blob, and it is no manifest.
+    fn is_no_manifest(&self, digest: &str) -> bool {
+        self.blobs.get(digest).is_some_and(Option::is_none)
+    }
+
+    /// The manifests that a manifest lists. Where it does not say whether something is one, it is unless what is there
+    /// cannot be read as one, and no revision or tag anywhere says that it is.
+    fn children(&self, digest: &str) -> Digests {
+        let Some(manifest) = self.manifest(digest) else { return Digests::new() };
+        let says_so = |repository: &Repository, digest: &String| {
+            let mut tags = repository.tags.values();
+            repository.revisions.contains_key(digest) || tags.any(|tag| tag.current == Link::To(digest.clone()))
+        };
+        let is_manifest =
+            |digest: &&String| !self.is_no_manifest(digest) || self.repositories.values().any(|it| says_so(it, digest));
+        manifest.children.iter().chain(manifest.perhaps.iter().filter(is_manifest)).cloned().collect()
+    }
+}
+
+impl Link {
+    fn read(path: &Path) -> Self {
+        match fs::read_to_string(path) {
+            Err(_) => Link::None,
+            Ok(text) if is_digest(&text) => Link::To(text),
+            Ok(_) => Link::Damaged,
+        }
+    }
+}
+
+impl Repository {
+    fn has_link(&self, digest: &str) -> bool {
+        self.revisions.get(digest).is_some_and(|link| *link != Link::None)
+    }
+
+    /// Taken out by hand: the revision link is gone, and so is the tag's own record of it.
+    fn is_deleted(&self, tag: &Tag) -> bool {
+        matches!(&tag.current, Link::To(digest) if !self.has_link(digest) && !tag.history.contains(digest))
+    }
+}
+
+impl Manifest {
+    fn read(digest: &str, data: &Path) -> Option<Self> {
+        let bytes = fs::read(data).unwrap();
+        let name = if digest.starts_with("sha512:") { sha512(&bytes) } else { sha256(&bytes) };
+        let value: Value = serde_json::from_slice(&bytes).ok().filter(Value::is_object)?;
+        if name != digest {
+            return None;
+        }
+        let mut manifest = Self::default();
+        every_digest(&value, &mut manifest.names);
+        manifest.subject = value["subject"]["digest"].as_str().map(str::to_owned);
+        for entry in value["manifests"].as_array().into_iter().flatten() {
+            let (kind, digest) = (entry["mediaType"].as_str().unwrap_or_default(), entry["digest"].as_str().unwrap());
+            if kind.contains(".manifest.") || kind.contains(".index.") {
+                manifest.children.insert(digest.to_owned());
+            } else if !kind.contains(".rootfs.") {
+                manifest.perhaps.insert(digest.to_owned());
+            }
+        }
+        if ["config", "layers", "manifests", "blobs", "fsLayers"].iter().all(|field| value[field].is_null()) {
+            manifest.perhaps = manifest.names.clone();
+        }
+        Some(manifest)
+    }
+}
+
+/// Every digest in a document, wherever it stands. What a signature is about is no part of it.
+fn every_digest(value: &Value, found: &mut Digests) {
+    match value {
+        Value::String(text) if is_digest(text) => _ = found.insert(text.clone()),
+        Value::Array(values) => values.iter().for_each(|value| every_digest(value, found)),
+        Value::Object(members) => {
+            let counts = members.iter().filter(|(key, _)| *key != "subject" && *key != "annotations");
+            counts.for_each(|(_, value)| every_digest(value, found));
+        }
+        _ => {}
+    }
+}
+
+/// What one repository keeps.
+#[derive(Clone, Default, PartialEq)]
+pub(crate) struct Kept {
+    /// Manifests that its tags lead to.
+    tagged: Digests,
+    /// Manifests that any of its roots leads to.
+    live: Digests,
+    /// What those name, themselves included.
+    needed: Digests,
+    pub(crate) tainted: bool,
+}
+
+/// What every repository keeps. All rules only ever add, so there is one answer, whatever the order.
+pub(crate) fn fixpoint(disk: &Disk, untagged_goes: bool) -> BTreeMap<String, Kept> {
+    let mut all: BTreeMap<String, Kept> =
+        disk.repositories.keys().map(|name| (name.clone(), Kept::default())).collect();
+    loop {
+        let before = all.clone();
+        for (name, repository) in &disk.repositories {
+            let Kept { tagged, live, needed, tainted } = all.get_mut(name).unwrap();
+            let revisions = &repository.revisions;
+            // A tag keeps its target; all that it ever pointed at, where nobody can tell which that is.
+            for tag in repository.tags.values().filter(|tag| !repository.is_deleted(tag)) {
+                match &tag.current {
+                    Link::To(digest) => _ = tagged.insert(digest.clone()),
+                    Link::None | Link::Damaged => tagged.extend(tag.history.iter().cloned()),
+                }
+                *tainted |= match &tag.current {
+                    Link::To(digest) => !disk.blobs.contains_key(digest),
+                    Link::None => false,
+                    Link::Damaged => tag.history.is_empty(),
+                };
+            }
+            // So does a revision link, unless untagged manifests are to go; one that says nothing may be needed.
+            let is_root = |link: &Link| *link != Link::None && (!untagged_goes || *link == Link::Damaged);
+            live.extend(revisions.iter().filter(|(_, link)| is_root(link)).map(|(digest, _)| digest.clone()));
+            live.extend(tagged.iter().cloned());
+            // What is live keeps what it lists, what its link names in its place, and those whose subject it is.
+            for set in [&mut *tagged, live] {
+                for digest in set.clone() {
+                    set.extend(disk.children(&digest));
+                    set.extend(revisions.get(&digest).and_then(Link::target));
+                    let about = |it: &&String| disk.manifest(it).is_some_and(|it| it.subject.as_ref() == Some(&digest));
+                    let linked = revisions.keys().filter(|it| repository.has_link(it));
+                    set.extend(linked.filter(about).filter(|_| untagged_goes).cloned());
+                }
+            }
+            needed.extend(live.iter().flat_map(|it| disk.manifest(it)).flat_map(|it| it.names.iter().cloned()));
+            needed.extend(live.iter().cloned());
+            // A layer link may name the same content by another algorithm.
+            needed.extend(needed.clone().iter().filter_map(|it| repository.layers.get(it).and_then(Link::target)));
+            // Damage: nobody knows what is needed, so everything is that the repository names. A manifest that a tag
+            // leads to and that the repository has a link for was here, so it is damage where it is missing; a sparse
+            // index's child was not.
+            *tainted |= live.iter().any(|it| disk.is_no_manifest(it) || revisions.get(it) == Some(&Link::Damaged));
+            *tainted |= tagged.iter().any(|it| repository.has_link(it) && !disk.blobs.contains_key(it));
+            if *tainted {
+                live.extend(revisions.keys().cloned());
+                live.extend(repository.tags.values().filter_map(|tag| tag.current.target()));
+                needed.extend(repository.layers.keys().cloned());
+                needed.extend(repository.tags.values().flat_map(|tag| tag.history.iter().cloned()));
+            }
+        }
+        if all == before {
+            return all;
+        }
+    }
+}
+
+impl Link {
+    fn target(&self) -> Option<String> {
+        if let Link::To(digest) = self { Some(digest.clone()) } else { None }
+    }
+}
+
+/// Everything that goes, by the names of the witness.
+pub(crate) fn garbage(tree: &Tree, disk: &Disk, kept: &BTreeMap<String, Kept>, remove_empty: bool) -> BTreeSet<String> {
+    let mut garbage = BTreeSet::new();
+    let has_revisions = disk.repositories.values().any(|it| it.revisions.keys().any(|digest| it.has_link(digest)));
+    // Half of the volume is not mounted.
+    if disk.repositories.is_empty() || disk.blobs.is_empty() && has_revisions {
+        return garbage;
+    }
+    for (name, repository) in &disk.repositories {
+        let Kept { live, needed, tainted, .. } = &kept[name];
+        let on_disk = tree.repository(name);
+        garbage.extend(repository.stale_uploads.iter().map(|id| on_disk.upload_object(id)));
+        if *tainted {
+            continue;
+        }
+        let revisions = repository.revisions.keys().filter(|it| !live.contains(*it));
+        let layers = repository.layers.keys().filter(|it| !needed.contains(*it));
+        let (tags, staying): (Vec<_>, Vec<_>) = repository.tags.iter().partition(|(_, tag)| repository.is_deleted(tag));
+        for (name, tag) in &staying {
+            let former = tag.history.iter().filter(|it| !live.contains(*it));
+            garbage.extend(former.map(|digest| on_disk.history_object(name, digest)));
+        }
+        let is_empty = staying.is_empty()
+            && repository.fresh_uploads.is_empty()
+            && revisions.clone().count() == repository.revisions.len()
+            && layers.clone().count() == repository.layers.len();
+        garbage.extend(tags.iter().map(|(name, _)| on_disk.tag_object(name)));
+        garbage.extend(revisions.map(|digest| on_disk.revision_object(digest)));
+        garbage.extend(layers.map(|digest| on_disk.layer_object(digest)));
+        garbage.extend((is_empty && remove_empty).then(|| name.clone()));
+    }
+    let is_needed = |digest: &&String| kept.values().any(|it| it.needed.contains(*digest));
+    garbage.extend(disk.blobs.keys().filter(|digest| !is_needed(digest)).map(|digest| blob_object(digest)));
+    garbage
+}
+
+// ---- what there is to decide, so that a generator that stops generating is noticed
+
+impl Disk {
+    /// What makes this registry more than a few images side by side.
+    pub(crate) fn features(&self) -> BTreeSet<&'static str> {
+        let mut features = BTreeSet::new();
+        let mut listed_in: BTreeMap<String, BTreeSet<(&String, &String)>> = BTreeMap::new();
+        for (name, repository) in &self.repositories {
+            let mut has = |feature, is_there: bool| {
+                if is_there {
+                    features.insert(feature);
+                }
+            };
+            for digest in repository.revisions.keys().filter(|digest| repository.has_link(digest)) {
+                let subject = self.manifest(digest).and_then(|it| it.subject.as_ref());
+                has("referrers", subject.is_some());
+                let is_referrer = |it: &String| self.manifest(it).is_some_and(|it| it.subject.is_some());
+                has("chains of referrers", subject.is_some_and(is_referrer));
+                for child in self.children(digest) {
+                    has("nested indexes", !self.children(&child).is_empty());
+                    has("sparse children", !repository.has_link(&child));
+                    let is_target = |tag: &Tag| tag.current == Link::To(child.clone());
+                    has("tagged children", repository.tags.values().any(is_target));
+                    listed_in.entry(child).or_default().insert((name, digest));
+                }
+                has("untagged", !repository.tags.values().any(|tag| tag.current == Link::To(digest.clone())));
+                has("damaged manifests", self.is_no_manifest(digest));
+                has("missing manifests", !self.blobs.contains_key(digest));
+            }
+            let targets: Vec<String> = repository.tags.values().filter_map(|tag| tag.current.target()).collect();
+            has("two tags of one digest", targets.iter().collect::<BTreeSet<_>>().len() < targets.len());
+            for tag in repository.tags.values() {
+                has("tag history", tag.history.len() > 1);
+                has("tags deleted by hand", repository.is_deleted(tag));
+                has("damaged tags", !matches!(tag.current, Link::To(_)));
+                let is_dangling = |digest: &String| !repository.has_link(digest) && tag.history.contains(digest);
+                let dangling = tag.current.target().filter(is_dangling);
+                has("dangling tags", dangling.is_some());
+                has("dangling tags without a manifest", dangling.is_some_and(|it| !self.blobs.contains_key(&it)));
+            }
+            has("deleted revisions", repository.revisions.values().any(|link| *link == Link::None));
+            has("damaged revision links", repository.revisions.values().any(|link| *link == Link::Damaged));
+            let lost = repository.layers.keys().filter(|digest| !self.blobs.contains_key(*digest));
+            has("layer links without a blob", lost.count() > 1);
+            has("stale uploads", !repository.stale_uploads.is_empty());
+        }
+        for of in listed_in.values().filter(|of| of.len() > 1) {
+            features.insert("children that indexes share");
+            let repositories: BTreeSet<&String> = of.iter().map(|(repository, _)| *repository).collect();
+            if repositories.len() > 1 {
+                features.insert("children that repositories share");
+            }
+        }
+        features
+    }
+}
