@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::process::{finish, regsweep};
 use crate::support::scenario::{collect, gc, gc_arguments, refuses};
-use crate::support::tree::{Blob, Manifest, Tree, blob_object, set_age};
+use crate::support::tree::{Blob, Manifest, Tree, blob_object};
 use crate::{HOUR, and, blobs_and_links, control};
 
 /// Six repositories, one image each.
@@ -146,7 +146,7 @@ fn what_is_younger_than_min_age_stays() {
 
     // A blob that is young.
     let (tree, old, stray, orphan) = scene();
-    set_age(&tree.data(&orphan.digest), HOUR);
+    tree.set_age(&tree.data(&orphan.digest), HOUR);
     let kept = [blob_object(&orphan.digest)];
     let run = collect(&tree, flags);
     run.exits(0).removes(&without(all(&tree, &old, &stray, &orphan), &kept)).keeps(&kept);
@@ -155,7 +155,7 @@ fn what_is_younger_than_min_age_stays() {
     // A blob that is old, and a link to it that is young: both stay.
     let (tree, old, stray, orphan) = scene();
     let app = tree.repository("team/app");
-    set_age(&app.layer(&stray.digest).join("link"), HOUR);
+    tree.set_age(&app.layer(&stray.digest).join("link"), HOUR);
     let kept = [blob_object(&stray.digest), app.layer_object(&stray.digest)];
     collect(&tree, flags).exits(0).removes(&without(all(&tree, &old, &stray, &orphan), &kept)).keeps(&kept);
 
@@ -171,7 +171,7 @@ fn what_is_younger_than_min_age_stays() {
         let (tree, old, stray, orphan) = scene();
         let app = tree.repository("team/app");
         let young = if by_link { app.revision(&old.digest).join("link") } else { tree.data(&old.digest) };
-        set_age(&young, HOUR);
+        tree.set_age(&young, HOUR);
         let kept = app.objects_of(&old);
         collect(&tree, flags).exits(0).removes(&without(all(&tree, &old, &stray, &orphan), &kept)).keeps(&kept);
     }

@@ -81,18 +81,18 @@ impl Tree {
     /// Makes everything in the tree look as if it was written so long ago.
     pub(crate) fn age(&self, by: Duration) {
         for entry in walkdir::WalkDir::new(self.v2()) {
-            set_age(entry.unwrap().path(), by);
+            self.set_age(entry.unwrap().path(), by);
         }
+    }
+
+    /// Makes a file or folder look as if it was written so long ago.
+    pub(crate) fn set_age(&self, path: &Path, age: Duration) {
+        fs::File::open(path).unwrap().set_modified(SystemTime::now() - age).unwrap();
     }
 
     pub(crate) fn chmod(&self, path: &Path, mode: u32) {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
-}
-
-/// Makes a file or folder look as if it was written so long ago.
-pub(crate) fn set_age(path: &Path, age: Duration) {
-    fs::File::open(path).unwrap().set_modified(SystemTime::now() - age).unwrap();
 }
 
 /// What [`Tree::unreadable`] put aside.

@@ -26,7 +26,6 @@ use tempfile::TempDir;
 
 use super::formats::halves;
 
-pub(crate) use breakers::set_age;
 pub(crate) use manifest::{Blob, Manifest};
 pub(crate) use repository::Repository;
 
