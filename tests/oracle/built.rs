@@ -33,7 +33,7 @@ impl Built {
     /// first, because file systems that list a folder by the time of entries (tmpfs is one) do so in each folder.
     pub(crate) fn reversed(world: &World) -> Self {
         let built = Builder::new(world).build(world.repositories.iter().rev());
-        let rewritten = Tree::new();
+        let rewritten = Tree::in_memory();
         let entries = WalkDir::new(built.tree.root()).sort_by_file_name().into_iter().map(Result::unwrap);
         for entry in entries.collect::<Vec<_>>().iter().rev() {
             let path = rewritten.root().join(entry.path().strip_prefix(built.tree.root()).unwrap());
@@ -127,7 +127,7 @@ impl<'w> Builder<'w> {
         for (place, entry) in world.manifests.iter().enumerate() {
             manifests.push(manifest(place, entry, &layers, &manifests));
         }
-        Self { world, tree: Tree::new(), layers, manifests }
+        Self { world, tree: Tree::in_memory(), layers, manifests }
     }
 
     fn build<'a>(self, repositories: impl Iterator<Item = &'a (&'static str, Vec<Step>)>) -> Built {
