@@ -275,9 +275,7 @@ pub fn shown(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {
-            // Bidirectional controls and other format characters can make one name look like another.
-            let deceptive = matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
-            if character.is_control() || deceptive {
+            if has_teeth(character) {
                 text.extend(character.escape_default());
             } else {
                 text.push(character);
@@ -288,6 +286,16 @@ pub fn shown(bytes: &[u8]) -> String {
         }
     }
     text
+}
+
+/// Whether a terminal obeys this character, or whether it makes one text look like another: controls, and the
+/// bidirectional controls and other format characters of Unicode.
+pub(crate) fn has_teeth(character: char) -> bool {
+    let deceptive = matches!(
+        character,
+        '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}'
+    );
+    character.is_control() || deceptive
 }
 
 /// [`shown`] for a path.
@@ -394,6 +402,7 @@ mod tests {
             (b"\xff\xfe", "\\xff\\xfe"),
             ("grün".as_bytes(), "grün"),
             ("x\u{202e}y".as_bytes(), "x\\u{202e}y"),
+            ("x\u{61c}y".as_bytes(), "x\\u{61c}y"),
             ("c1\u{9b}31m".as_bytes(), "c1\\u{9b}31m"),
         ] {
             assert_eq!(shown(bytes), text);

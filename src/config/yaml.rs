@@ -13,6 +13,8 @@ use std::collections::HashMap;
 
 use granit_parser::{Event, Marker, Parser, ScalarStyle, Span, StrInput, Tag};
 
+use crate::layout::has_teeth;
+
 /// How many values a text may hold once its aliases are expanded. A registry's config has a few hundred.
 const MAX_VALUES: usize = 50_000;
 
@@ -115,9 +117,9 @@ impl Value {
     }
 }
 
-/// At most 60 characters of a text, on one line.
+/// At most 60 characters of a text, on one line, and none that a terminal obeys.
 pub(super) fn short(text: &str) -> String {
-    let mut line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(60).collect();
+    let mut line: String = text.chars().map(|c| if has_teeth(c) { ' ' } else { c }).take(60).collect();
     if text.chars().nth(60).is_some() {
         line.push_str("...");
     }
