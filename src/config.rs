@@ -25,6 +25,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
+
 use self::yaml::{Kind, Value};
 use crate::layout::{shown, shown_path};
 
@@ -180,7 +182,7 @@ impl RegistryConfig {
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let unreadable = |reason| ConfigError::Unreadable { path: path.to_owned(), reason };
         let mut text = Vec::new();
-        File::open(path).map_err(unreadable)?.take(MAX_BYTES + 1).read_to_end(&mut text).map_err(unreadable)?;
+        open(path).map_err(unreadable)?.take(MAX_BYTES + 1).read_to_end(&mut text).map_err(unreadable)?;
         if text.len() as u64 > MAX_BYTES {
             return Err(ConfigError::TooLarge { path: path.to_owned() });
         }
@@ -246,6 +248,15 @@ impl RegistryConfig {
             notes: sections.notes,
         })
     }
+}
+
+/// Opens a file, and does not wait for somebody who writes into a pipe: without anybody it is an empty text. One into
+/// which somebody writes (`--config <(...)`) is read like any other.
+fn open(path: &Path) -> std::io::Result<File> {
+    let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?;
+    let flags = rustix::fs::fcntl_getfl(&file)?;
+    rustix::fs::fcntl_setfl(&file, flags - OFlags::NONBLOCK)?;
+    Ok(File::from(file))
 }
 
 /// The names of `storage` that are drivers, sorted.

@@ -275,7 +275,7 @@ pub fn shown(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {
-            if character.is_control() || is_deceptive(character) {
+            if is_unsafe_to_show(character) {
                 text.extend(character.escape_default());
             } else {
                 text.push(character);
@@ -288,9 +288,11 @@ pub fn shown(bytes: &[u8]) -> String {
     text
 }
 
-/// Bidirectional controls and other characters without a width, which can make one name look like another.
-pub(crate) fn is_deceptive(character: char) -> bool {
-    matches!(character, '\u{61c}' | '\u{feff}')
+/// Whether a terminal obeys this character, or whether it can make one text look like another: controls, bidirectional
+/// controls, and other characters without a width.
+pub(crate) fn is_unsafe_to_show(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{61c}' | '\u{feff}')
         || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
 }
 

@@ -108,7 +108,10 @@ fn list(target: &Target, format: Format) -> Result<Exit, Failure> {
                 State::HalfPurged => "half-purged",
                 State::Finished => return None,
             };
-            Some(Listed { run: run.id.to_string(), state, began_at: run.progress.began.clone(), items, bytes })
+            // A time and nothing else: somebody may have edited the journal.
+            let began = run.progress.began.as_deref().and_then(|at| at.parse::<Timestamp>().ok());
+            let began_at = began.map(|began| began.to_string());
+            Some(Listed { run: run.id.to_string(), state, began_at, items, bytes })
         })
         .collect();
     output::print(|out| match format {

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 
 use granit_parser::{Event, Marker, Parser, ScalarStyle, Span, StrInput, Tag};
 
-use crate::layout::is_deceptive;
+use crate::layout::is_unsafe_to_show;
 
 /// How many values a text may hold once its aliases are expanded. A registry's config has a few hundred. So this bounds
 /// the memory as well: each holds no more than [`TEXT_OF_A_VALUE`] bytes of text, or it counts more often.
@@ -129,7 +129,7 @@ impl Value {
 
 /// At most 60 characters of a text, on one line, and none that drives a terminal or turns the line around.
 pub(super) fn short(text: &str) -> String {
-    let plain = |c: char| if c.is_control() || is_deceptive(c) { ' ' } else { c };
+    let plain = |c: char| if is_unsafe_to_show(c) { ' ' } else { c };
     let mut line: String = text.chars().map(plain).take(60).collect();
     if text.chars().nth(60).is_some() {
         line.push_str("...");

@@ -56,7 +56,7 @@ pub struct Parsed {
 pub enum ManifestError {
     /// It is no JSON, or one of the known fields has the wrong form.
     #[error("not a manifest: {0}")]
-    Json(#[from] serde_json::Error),
+    Json(String),
     /// It is JSON, and no object.
     #[error("not a manifest: no JSON object")]
     NoObject,
@@ -121,6 +121,19 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed, ManifestError> {
 
 fn shortened(text: &str) -> String {
     text.chars().take(100).collect()
+}
+
+/// What the parser says may quote the document, up to six times as long as it is, and every repository that has the
+/// manifest repeats it. Line and column stand at the end.
+impl From<serde_json::Error> for ManifestError {
+    fn from(error: serde_json::Error) -> ManifestError {
+        const MOST: usize = 300;
+        let text = error.to_string();
+        if text.len() <= MOST {
+            return ManifestError::Json(text);
+        }
+        ManifestError::Json(format!("{}... at line {} column {}", shortened(&text), error.line(), error.column()))
+    }
 }
 
 /// The fields of all kinds of manifests that name something.

@@ -257,15 +257,20 @@ impl Folder {
         }
     }
 
-    /// Opens a file of ours for appending, and makes it if it is not there. Never through a symbolic link.
+    /// Opens a file of ours for appending, and makes it if it is not there. Never through a symbolic link, and never
+    /// one that has another name as well: what is written to it would be written there, wherever that is.
     ///
     /// # Errors
-    /// Whatever the system says.
+    /// Whatever the system says; also for what is no regular file, and for one with a second name (a hard link).
     pub fn append(&self, name: &str) -> io::Result<OurFile> {
         let name = Path::new(name);
         self.ask(seam::Kind::OpenToWrite, name)?;
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags =
+            OFlags::RDWR | OFlags::CREATE | OFlags::APPEND | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let handle = rustix::fs::openat(&self.handle, name, flags, Mode::RUSR | Mode::WUSR)?;
+        if regular(&handle)?.st_nlink > 1 {
+            return Err(io::Error::other("it has another name as well (a hard link), so it is not written to"));
+        }
         Ok(OurFile { file: File::from(handle), seam: self.seam })
     }
 
@@ -287,13 +292,17 @@ impl Folder {
     /// Opens a file of ours for reading; `None` if there is none. Never through a symbolic link.
     ///
     /// # Errors
-    /// Whatever the system says, except that it is absent.
+    /// Whatever the system says, except that it is absent; also for what is no regular file: a pipe or a device may
+    /// never come to an end.
     pub fn read(&self, name: &str) -> io::Result<Option<OurFile>> {
         let name = Path::new(name);
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let asked = self.ask(seam::Kind::OpenFile, name);
         match asked.and_then(|()| rustix::fs::openat(&self.handle, name, flags, Mode::empty())) {
-            Ok(handle) => Ok(Some(OurFile { file: File::from(handle), seam: self.seam })),
+            Ok(handle) => {
+                regular(&handle)?;
+                Ok(Some(OurFile { file: File::from(handle), seam: self.seam }))
+            }
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(errno.into()),
         }
@@ -457,6 +466,15 @@ impl Write for OurFile {
     }
 }
 
+/// What an open file is, if it is a regular file.
+fn regular(file: &OwnedFd) -> io::Result<rustix::fs::Stat> {
+    let stat = rustix::fs::fstat(file)?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => Ok(stat),
+        _ => Err(io::Error::other("not a regular file")),
+    }
+}
+
 fn gone(result: Result<(), Errno>) -> io::Result<Gone> {
     match result {
         Ok(()) => Ok(Gone::Now),
@@ -522,6 +540,21 @@ mod tests {
         // A symbolic link is removed itself.
         assert_eq!(tree.remove_file(Path::new("swapped")).unwrap(), Gone::Now);
         assert!(temp.path().join("outside/inner").is_dir());
+    }
+
+    /// A journal that is a device would be read for ever; a lock with a second name would be emptied there as well.
+    #[test]
+    fn our_files_are_plain_files_with_one_name() {
+        let temp = tempfile::tempdir().unwrap();
+        let mode = Mode::RUSR | Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, temp.path().join("pipe"), FileType::Fifo, mode, 0).unwrap();
+        std::fs::write(temp.path().join("outside"), "outside").unwrap();
+        std::fs::hard_link(temp.path().join("outside"), temp.path().join("lock")).unwrap();
+        let tree = folder(temp.path());
+        assert!(tree.read("pipe").is_err() && tree.append("pipe").is_err());
+        assert!(tree.append("lock").unwrap_err().to_string().contains("another name"));
+        assert!(tree.read("lock").unwrap().is_some(), "reading does no harm");
+        assert!(tree.append("new").is_ok() && tree.append("new").is_ok());
     }
 
     #[test]

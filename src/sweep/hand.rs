@@ -184,7 +184,7 @@ impl<'a> Hand<'a> {
             let Some(folder) = self.tree.open(&path)? else { return Ok(()) };
             for part in [MANIFESTS, LAYERS, UPLOADS] {
                 if let Some(inner) = folder.open(Path::new(part))? {
-                    remove_empty_below(&inner)?;
+                    remove_empty_below(&inner, trash::DEEPEST)?;
                     folder.remove_empty(Path::new(part))?;
                 }
             }
@@ -317,12 +317,14 @@ fn by_algorithm<'a>(digests: impl Iterator<Item = &'a crate::digest::Digest>) ->
     names
 }
 
-/// Removes empty folders below this one, from the bottom up. A folder that holds anything else is an error.
-fn remove_empty_below(folder: &Folder) -> io::Result<()> {
+/// Removes empty folders below this one, from the bottom up, so many levels of them. A folder that holds anything else
+/// is an error.
+fn remove_empty_below(folder: &Folder, levels: usize) -> io::Result<()> {
+    let Some(levels) = levels.checked_sub(1) else { return Ok(()) };
     for (name, _) in folder.entries()? {
         let name = crate::layout::component(&name);
         if let Some(inner) = folder.open(name)? {
-            remove_empty_below(&inner)?;
+            remove_empty_below(&inner, levels)?;
         }
         folder.remove_empty(name)?;
     }

@@ -139,13 +139,15 @@ impl Runs {
     /// # Errors
     /// Whatever the system says.
     pub fn list(&self) -> io::Result<Vec<Run>> {
-        let Some(folder) = self.tree.open(&runs_path())? else { return Ok(Vec::new()) };
+        let path = runs_path();
+        let opened = self.tree.open(&path).map_err(|error| about(&path, &error))?;
+        let Some(folder) = opened else { return Ok(Vec::new()) };
         let mut runs = Vec::new();
         for (name, kind) in folder.entries()? {
             let id = std::str::from_utf8(&name).ok().and_then(RunId::parse);
             let Some(id) = id.filter(|_| kind == Kind::Directory) else { continue };
             if let Some(folder) = folder.open(Path::new(id.as_str()))? {
-                let progress = journal::progress(&folder)?;
+                let progress = journal::progress(&folder).map_err(|error| about(&path.join(id.as_str()), &error))?;
                 let has_trash = folder.kind(Path::new(TRASH))?.is_some();
                 runs.push(Run { id, folder, progress, has_trash });
             }
@@ -267,6 +269,11 @@ impl Runs {
         }
         Ok(trash::purge(&trash, meter))
     }
+}
+
+/// An error that says where: one run that cannot be read stops everything, and somebody has to look at it.
+fn about(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 /// What a new run is told.

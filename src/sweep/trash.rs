@@ -17,7 +17,9 @@ use crate::registry::Kind;
 /// How many entries of one folder a worker takes at a time.
 const CHUNK: usize = 64;
 /// How deep a path may be. Every level holds a folder open; no registry makes half as many.
-const DEEPEST: usize = 128;
+pub(super) const DEEPEST: usize = 128;
+/// What is said of a folder that is deeper.
+const TOO_DEEP: &str = "nested deeper than a registry nests; look at it and delete it by hand";
 
 /// What became of putting back.
 #[derive(Debug, Default)]
@@ -57,7 +59,7 @@ pub(super) fn put_back(tree: &Folder, trash: &Folder, meter: &Meter) -> io::Resu
     }
     let mut answer = answer.into_inner().unwrap_or_else(PoisonError::into_inner);
     if answer.failed.is_empty() {
-        remove_empty_folders(trash)?;
+        remove_empty_folders(trash, DEEPEST)?;
     }
     answer.failed.sort();
     Ok(answer)
@@ -85,6 +87,11 @@ fn collect(
         let below = path.join(component(&name));
         if kind != Kind::Directory {
             strange.push((below, "not something that was moved here".to_owned()));
+            continue;
+        }
+        // Depth is what a stranger decides: it must not end in a stack that is full.
+        if below.components().count() > DEEPEST {
+            strange.push((below, TOO_DEEP.to_owned()));
             continue;
         }
         let Some(inner) = folder.open(component(&name))? else { continue };
@@ -157,13 +164,14 @@ fn size_below(folder: &Folder, path: &Path) -> io::Result<Option<u64>> {
     }
 }
 
-/// Removes folders in which nothing is left, from the bottom up.
-fn remove_empty_folders(folder: &Folder) -> io::Result<()> {
+/// Removes folders in which nothing is left, from the bottom up; so many levels of them.
+fn remove_empty_folders(folder: &Folder, levels: usize) -> io::Result<()> {
+    let Some(levels) = levels.checked_sub(1) else { return Ok(()) };
     for (name, kind) in folder.entries()? {
         if kind == Kind::Directory
             && let Some(inner) = folder.open(component(&name))?
         {
-            remove_empty_folders(&inner)?;
+            remove_empty_folders(&inner, levels)?;
             match folder.remove_empty(component(&name)) {
                 Err(error) if !disk::is_occupied(&error) => return Err(error),
                 _ => {}
@@ -253,7 +261,7 @@ impl Purger<'_> {
     /// Deletes a folder with its contents.
     fn entry(&self, parent: &Folder, name: &Path, path: &Path, all: bool) {
         if path.components().count() > DEEPEST {
-            return self.keep(path, "nested deeper than a registry nests; look at it and delete it by hand".to_owned());
+            return self.keep(path, TOO_DEEP.to_owned());
         }
         let item = Item::at(path);
         let only_file = match item {
@@ -309,8 +317,12 @@ mod tests {
 
     use std::fs;
 
+    use rustix::fs::{Mode, OFlags};
+
     use super::*;
     use crate::registry::Dir;
+
+    const OPEN: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
 
     struct Place {
         temp: tempfile::TempDir,
@@ -398,6 +410,19 @@ mod tests {
         assert_eq!(back.items, 0);
         assert_eq!(back.failed.len(), 3, "{:?}", back.failed);
         assert!(place.folder("tree").entries().unwrap().is_empty());
+    }
+
+    /// A full stack ends the process, and with it every run that tries to put this back.
+    #[test]
+    fn nothing_is_followed_deeper_than_a_registry_nests() {
+        let place = Place::new(&[]);
+        let mut folder = rustix::fs::openat(rustix::fs::CWD, place.path("trash"), OPEN, Mode::empty()).unwrap();
+        for _ in 0..2000 {
+            rustix::fs::mkdirat(&folder, "d", Mode::RWXU).unwrap();
+            folder = rustix::fs::openat(&folder, "d", OPEN, Mode::empty()).unwrap();
+        }
+        let [(path, why)] = &place.put_back().failed[..] else { panic!("one thing is said of it") };
+        assert!(path.starts_with("d/d") && why == TOO_DEEP, "{why}");
     }
 
     #[test]

@@ -74,7 +74,12 @@ pub(crate) struct Run {
 }
 
 /// Runs it to its end. A run that hangs or panics fails the test here, whatever it was about.
-pub(crate) fn finish(mut command: Command) -> Run {
+pub(crate) fn finish(command: Command) -> Run {
+    finish_watched(command, |_| {})
+}
+
+/// [`finish`], and while it runs somebody looks at it again and again, by its process id.
+pub(crate) fn finish_watched(mut command: Command, mut look: impl FnMut(u32)) -> Run {
     // Files, not pipes: nobody has to read while the program writes.
     let (mut stdout, mut stderr) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
     command.stdin(Stdio::null()).stdout(stdout.try_clone().unwrap()).stderr(stderr.try_clone().unwrap());
@@ -84,6 +89,7 @@ pub(crate) fn finish(mut command: Command) -> Run {
         if let Some(status) = child.try_wait().unwrap() {
             break status;
         }
+        look(child.id());
         if began.elapsed() > DEADLINE {
             child.kill().unwrap();
             child.wait().unwrap();
