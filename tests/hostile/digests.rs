@@ -80,7 +80,7 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
-        let tree = Tree::new();
+        let tree = Tree::in_memory();
         tree.repository("team/app").image("v1");
         let orphan = blob_object(&tree.orphan("orphan").digest);
         let outside = tree.beside().join("outside");
@@ -143,7 +143,7 @@ fn manifests_that_name_no_digest() {
     for (object, name) in &tainted {
         assert!(left.contains(object), "{name}: nobody knows what it needs, so all of it stays");
     }
-    println!("COUNTED {count} manifests that name no digest, {} of them taint their repository", tainted.len());
+    println!("hostile: {count} manifests that name no digest, {} of them taint their repository", tainted.len());
 }
 
 /// Every text in every kind of link.
@@ -171,7 +171,7 @@ fn links_that_name_no_digest() {
     let left = place.tree.objects();
     let gone: Vec<&String> = before.difference(&left).filter(|object| **object != place.orphan).collect();
     assert!(gone.is_empty(), "what an image needs stays, whatever its links say: {gone:#?}");
-    println!("COUNTED {count} links that name no digest");
+    println!("hostile: {count} links that name no digest");
 }
 
 /// Every text as the name of a folder where a digest belongs, as far as a name can be that; a link in it would lead
@@ -216,7 +216,7 @@ fn folders_whose_names_are_no_digests() {
     for stranger in made {
         assert!(stranger.join("data").exists(), "it is nobody's garbage: {}", stranger.display());
     }
-    println!("COUNTED {count} folders whose names are no digests");
+    println!("hostile: {count} folders whose names are no digests");
 }
 
 /// The check itself, with whatever bytes: what it accepts is one plain name, and comes back as it was.
@@ -239,5 +239,5 @@ fn no_bytes_become_a_digest_that_is_a_path() {
         }
     }
     assert!(accepted > 1000, "{accepted}");
-    println!("COUNTED {tried} texts, {accepted} of them digests");
+    println!("hostile: {tried} texts, {accepted} of them digests");
 }

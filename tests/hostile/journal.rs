@@ -152,5 +152,5 @@ fn edited_journals_lead_nowhere() {
             refused += usize::from(done.code != 0);
         }
     }
-    println!("COUNTED {} edits of a journal: {runs} runs, {refused} of them refused", EDITS.len());
+    println!("hostile: {} edits of a journal: {runs} runs, {refused} of them refused", EDITS.len());
 }

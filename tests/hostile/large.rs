@@ -141,7 +141,7 @@ fn manifests_as_large_as_they_can_be() {
         let is_tainted = run.report().tainted().contains("large");
         assert_eq!(left.contains(&repository.layer_object(&stray.digest)), is_tainted, "{what}");
     }
-    println!("COUNTED {} large manifests", cases.len());
+    println!("hostile: {} large manifests", cases.len());
 }
 
 /// What is wrong with a manifest may quote it. Many repositories have the same one, and each says so.
@@ -154,7 +154,7 @@ fn what_is_said_of_a_manifest_is_short() {
     }
     let run = place.check("40 repositories with one large manifest", &[3]);
     assert!(run.stdout.len() < 100_000, "{} bytes of report", run.stdout.len());
-    println!("COUNTED {} bytes of report for 40 repositories with one large manifest", run.stdout.len());
+    println!("hostile: {} bytes of report for 40 repositories with one large manifest", run.stdout.len());
 }
 
 /// The parser's own limit is 128 levels: one less is read to the bottom, one more is no manifest, and keeps everything.
@@ -177,7 +177,7 @@ fn json_at_the_limit_of_depth() {
             depths += 1;
         }
     }
-    println!("COUNTED {depths} depths");
+    println!("hostile: {depths} depths");
 }
 
 /// Indexes that list each other in a circle cannot be made: each would have to name the digest of the other, which
@@ -208,7 +208,7 @@ fn a_chain_of_indexes() {
     // The tag was moved 3,000 times, and all that it ever pointed at is still there.
     let gone: Vec<&String> = before.difference(&left).filter(|object| **object != place.orphan).collect();
     assert!(gone.is_empty(), "{gone:?}");
-    println!("COUNTED a chain of {LENGTH} indexes, and one of all of them");
+    println!("hostile: a chain of {LENGTH} indexes, and one of all of them");
 }
 
 /// Sparse files where a registry writes a few bytes.
@@ -289,7 +289,7 @@ fn files_as_large_as_they_can_be() {
         make(&place, &large);
         place.check(what, codes);
     }
-    println!("COUNTED {} large files", cases.len());
+    println!("hostile: {} large files", cases.len());
 }
 
 /// A journal in the folder of a run that nobody made.
@@ -307,7 +307,7 @@ fn a_hundred_thousand_unknown_files() {
         fs::File::create(folder.join(format!("f{number}"))).unwrap();
     }
     let run = place.check("100,000 unknown files", &[0]);
-    println!("COUNTED {FILES} unknown files: {} MB of report", run.stdout.len() >> 20);
+    println!("hostile: {FILES} unknown files: {} MB of report", run.stdout.len() >> 20);
 }
 
 /// A config that is no config: too large, a bomb, a pipe that nobody writes into, a device without an end.
@@ -379,5 +379,5 @@ fn configs_that_never_end() {
         }
         place.tree.remove(&config);
     }
-    println!("COUNTED {} configs that never end, {runs} runs", cases.len());
+    println!("hostile: {} configs that never end, {runs} runs", cases.len());
 }

@@ -184,7 +184,7 @@ fn names_in_every_place_and_every_output() {
         check(&arguments);
     }
     assert!(delivered.is_subset(&tree.deliverable(false)));
-    println!("COUNTED {count} names in the tree, {in_runs} in runs, {outputs} outputs without one of them raw");
+    println!("hostile: {count} names in the tree, {in_runs} in runs, {outputs} outputs without one of them raw");
 }
 
 /// The registry's own path is such a name, as a folder, as a config, and where there is nothing.
@@ -224,7 +224,7 @@ fn names_on_the_way_to_the_registry() {
         check(&[text("trash"), text("restore"), root.as_os_str(), text("none")]);
         check(&[text("trash"), text("purge"), root.as_os_str()]);
     }
-    println!("COUNTED {} names on the way to the registry, {outputs} outputs", names().len());
+    println!("hostile: {} names on the way to the registry, {outputs} outputs", names().len());
 }
 
 /// What a config says is printed where it is wrong, and where it proves something.
@@ -265,7 +265,7 @@ fn texts_of_a_config() {
             outputs += 2;
         }
     }
-    println!("COUNTED {} configs with such a text, {outputs} outputs", texts.len());
+    println!("hostile: {} configs with such a text, {outputs} outputs", texts.len());
 }
 
 /// A manifest's own words come into the report where they are what is wrong with it.
@@ -293,7 +293,7 @@ fn texts_of_a_manifest() {
         run.exits(3);
         assert_plain(&run, &format!("{flags:?}"));
     }
-    println!("COUNTED {} manifests with such a text", texts.len());
+    println!("hostile: {} manifests with such a text", texts.len());
 }
 
 /// What a name has 255 bytes of that are no UTF-8 is four times as long when it is shown, and no more.
@@ -312,5 +312,5 @@ fn names_are_shown_in_proportion() {
     let run = finish(command);
     run.exits(0);
     assert!(run.stdout.len() < 200 * 1200 + 5000, "{}", run.stdout.len());
-    println!("COUNTED {} bytes of output for 200 names that are no text", run.stdout.len());
+    println!("hostile: {} bytes of output for 200 names that are no text", run.stdout.len());
 }

@@ -281,13 +281,13 @@ fn all_commands(cases: &[Case]) -> (usize, usize) {
 #[test]
 fn a_folder_that_somebody_else_made() {
     let (runs, failed) = all_commands(FOLDER_CASES);
-    println!("COUNTED {} ways to make _regsweep: {runs} runs, {failed} of them refused or failed", FOLDER_CASES.len());
+    println!("hostile: {} ways to make _regsweep: {runs} runs, {failed} of them refused or failed", FOLDER_CASES.len());
 }
 
 #[test]
 fn runs_that_somebody_else_made() {
     let (runs, failed) = all_commands(RUN_CASES);
-    println!("COUNTED {} ways to make a run: {runs} runs, {failed} of them refused or failed", RUN_CASES.len());
+    println!("hostile: {} ways to make a run: {runs} runs, {failed} of them refused or failed", RUN_CASES.len());
 }
 
 /// A folder that the user may not enter: a dry run goes on and says so, the real one does not begin.
@@ -306,5 +306,5 @@ fn a_folder_that_may_not_be_entered() {
     }
     assert_eq!(place.tree.objects(), objects);
     place.tree.chmod(&place.tree.regsweep(), 0o700);
-    println!("COUNTED a folder that may not be entered: {said} runs say so");
+    println!("hostile: a folder that may not be entered: {said} runs say so");
 }

@@ -44,7 +44,7 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        let tree = Tree::new();
+        let tree = Tree::in_memory();
         let web = tree.repository("team/web");
         let first = web.image_with_layers("v1", &["base", "first"]);
         let image = web.image_with_layers("v1", &["base", "second"]);
