@@ -309,7 +309,7 @@ fn swap_everything(work: Work, each: usize, seed: u64) {
         }
     }
     println!(
-        "COUNTED {work:?}: {calls} calls, {} folders, {made} swaps, {complained} of them stopped the work, {absent} where \
+        "hostile: {work:?}: {calls} calls, {} folders, {made} swaps, {complained} of them stopped the work, {absent} where \
          the folder was not there",
         targets.len()
     );
