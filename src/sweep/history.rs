@@ -57,7 +57,7 @@ pub fn last(registry: &Registry) -> io::Result<Option<Completed>> {
     let text = read(&folder)?;
     let last = text.split(|&byte| byte == b'\n').rev().find_map(|line| serde_json::from_slice(line).ok());
     match last {
-        None if !text.is_empty() => {
+        None if !text.is_empty() && !is_half_of_the_first(&text) => {
             Err(io::Error::new(io::ErrorKind::InvalidData, "no line of it is one that regsweep writes"))
         }
         last => Ok(last),
@@ -91,6 +91,13 @@ pub fn record(registry: &Registry, completed: &Completed) -> io::Result<()> {
     file.write_all(&line)?;
     file.sync()?;
     folder.replace(NEW, HISTORY)
+}
+
+/// Whether this is what a crash leaves while the very first line is written: there was no completed run before it.
+fn is_half_of_the_first(text: &[u8]) -> bool {
+    let beginning = format!("{{\"schema\":\"{SCHEMA}\"");
+    let beginning = &beginning.as_bytes()[..beginning.len().min(text.len())];
+    text.starts_with(beginning) && !text.contains(&b'\n')
 }
 
 fn read(folder: &Folder) -> io::Result<Vec<u8>> {
@@ -137,6 +144,14 @@ mod tests {
         let registry = Registry::open(temp.path()).unwrap();
         let path = registry.root().join(REGSWEEP).join(HISTORY);
         record(&registry, &completed(7)).unwrap();
+        // The first line, in whatever length a crash leaves it: without its end it is no run, and no reason to refuse.
+        let whole = std::fs::read(&path).unwrap();
+        for length in 0..whole.len() {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            let expected = (length == whole.len() - 1).then(|| completed(7));
+            assert_eq!(last(&registry).unwrap(), expected, "{length} bytes");
+        }
+        std::fs::write(&path, &whole).unwrap();
         let mut text = std::fs::read(&path).unwrap();
         text.extend_from_slice(&text.clone()[..20]);
         std::fs::write(&path, &text).unwrap();
