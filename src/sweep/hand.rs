@@ -173,7 +173,8 @@ impl<'a> Hand<'a> {
                 Err(error) => return Err(error.to_string()),
             }
         }
-        trash::remove(from, name, &folder.join(name)).map(|()| Some(Way::Deleted))
+        let gone = trash::remove(from, name, &folder.join(name))?;
+        Ok((gone == Gone::Now).then_some(Way::Deleted))
     }
 
     /// Removes the empty folders of a repository of which nothing is left, and of the namespaces above it. What still

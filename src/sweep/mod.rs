@@ -56,7 +56,7 @@ use crate::layout::{Item, shown_path};
 use crate::plan::{Plan, RepositoryPlan, Totals};
 use crate::progress::{Meter, Phase, Watch};
 use crate::registry::Registry;
-use disk::Folder;
+use disk::{Folder, Gone};
 use hand::{Hand, Tally, Way};
 use journal::Journal;
 use runs::Begin;
@@ -441,10 +441,11 @@ fn free_the_largest(runs: &Runs, plan: &Plan, tally: &Tally, findings: &Findings
             Err(error) => Err(error.to_string()),
         };
         match removed {
-            Ok(()) => {
+            Ok(Gone::Now) => {
                 freed += blob.size.bytes;
                 tally[Way::Deleted].blob(blob.size);
             }
+            Ok(Gone::Before) => {}
             Err(why) => findings.add(Severity::Error, FindingKind::NotRemoved, None, &path, why),
         }
     }

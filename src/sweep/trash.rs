@@ -124,7 +124,7 @@ fn put_back_into_one_folder(tree: &Folder, trash: &Folder, items: &[Item], answe
             Ok(Gone::Before) => {}
             Err(error) if disk::is_occupied(&error) => match is_written_anew(&from, &to, name, item) {
                 Ok(true) => match remove(&from, name, &path) {
-                    Ok(()) => lock(answer).anew += 1,
+                    Ok(_) => lock(answer).anew += 1,
                     Err(why) => fail(&path, why),
                 },
                 Ok(false) => {
@@ -217,13 +217,17 @@ pub(super) fn make_room(blobs: &Folder, bytes: u64) {
 /// Deletes one thing with all that a registry wrote into it. For what cannot be moved.
 ///
 /// `path` is where it lies, relative to the `v2` folder, and decides what belongs in it.
-pub(super) fn remove(folder: &Folder, name: &Path, path: &Path) -> Result<(), String> {
+pub(super) fn remove(folder: &Folder, name: &Path, path: &Path) -> Result<Gone, String> {
+    // What was deleted to make room comes by here once more, and must not be counted again.
+    if folder.kind(name).map_err(|error| error.to_string())?.is_none() {
+        return Ok(Gone::Before);
+    }
     let meter = Meter::new();
     let purger = Purger { kept: Mutex::default(), meter: &meter };
     purger.entry(folder, name, path, false);
     let kept = purger.kept.into_inner().unwrap_or_else(PoisonError::into_inner);
     match kept.into_iter().next() {
-        None => Ok(()),
+        None => Ok(Gone::Now),
         Some((_, why)) => Err(why),
     }
 }
