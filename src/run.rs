@@ -207,6 +207,10 @@ fn carry_out(
                     ended.removed = **removed;
                     How::Stopped
                 }
+                SweepError::NotCommitted { removed, .. } => {
+                    ended.removed = **removed;
+                    How::Failed
+                }
                 SweepError::NotPutBack { .. } | SweepError::Io { .. } => How::Failed,
             };
             ended.complaint = Some(complain(how, with_causes(&error), findings));

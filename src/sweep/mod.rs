@@ -130,6 +130,16 @@ pub enum SweepError {
         /// Why.
         why: String,
     },
+    /// It cannot be made certain that what is gone stays gone.
+    #[error("{what}")]
+    NotCommitted {
+        /// What was being done.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+        /// What was deleted directly, by kind.
+        removed: Box<Totals>,
+    },
     /// The journal or the trash cannot be written.
     #[error("{what}")]
     Io {
@@ -237,7 +247,9 @@ pub fn sweep(
             purge(&runs, run, &meter, findings);
         }
     } else {
-        runs.tree.sync_volume().map_err(io_error("cannot write the volume to the disk"))?;
+        let what = "cannot write the volume to the disk";
+        let removed = Box::new(tally.totals());
+        runs.tree.sync_volume().map_err(|source| SweepError::NotCommitted { what, source, removed })?;
     }
     let seconds = [links_seconds, blobs_seconds, began.elapsed().as_secs_f64()];
     Ok(Swept { run: recorded.map(|(run, _)| run.id), removed: tally.totals(), is_complete, window_seconds, seconds })
@@ -269,15 +281,24 @@ fn commit(
     options: Options,
     window_seconds: f64,
 ) -> Result<(), SweepError> {
-    let io_error = |what| move |source| SweepError::Io { what, source };
+    let failed = |what| {
+        move |source| {
+            let mut removed = hand.tally[Way::Deleted].totals();
+            // The folders of a repository are made again for whatever is put back into it.
+            if hand.tally[Way::Moved].things() > 0 {
+                removed.repositories.count = 0;
+            }
+            SweepError::NotCommitted { what, source, removed: Box::new(removed) }
+        }
+    };
     let write = "cannot write the journal; the next run puts back what this one has moved";
     for (path, why) in hand.kept().iter() {
         let event = Event::Kept { path: shown_path(path), why: why.clone() };
-        journal.write(&event).map_err(io_error(write))?;
+        journal.write(&event).map_err(failed(write))?;
     }
     runs.tree
         .sync_volume()
-        .map_err(io_error("cannot write the volume to the disk; the next run puts back what this one has moved"))?;
+        .map_err(failed("cannot write the volume to the disk; the next run puts back what this one has moved"))?;
     let totals = hand.tally.totals();
     let swept = Event::Swept {
         at: Timestamp::now().to_string(),
@@ -286,18 +307,26 @@ fn commit(
         moved: hand.tally[Way::Moved].things(),
         bytes: totals.bytes(),
     };
-    journal.write(&swept).map_err(io_error(write))?;
+    journal.write(&swept).map_err(failed(write))?;
+    // A mark that could not be waited for may be there all the same.
+    let mark = "cannot make sure that the journal is on the disk; the next run deletes what this one has moved if it \
+                finds the mark there, and puts it back if not";
     match journal.sync() {
         // On a full volume the mark itself may find no room. Everything in the trash is garbage, and every rename is on
         // the disk: some of it can go now as well as a moment later.
         Err(error) if disk::is_full(&error) && !options.quarantine => {
             let trash = hand.trash.map_or(Ok(None), |trash| trash.open(Path::new(crate::layout::BLOBS)));
-            if let Some(blobs) = trash.map_err(io_error(write))? {
+            if let Some(blobs) = trash.map_err(failed(mark))? {
                 trash::make_room(&blobs, ROOM);
             }
-            journal.sync().map_err(io_error(write))
+            match journal.sync() {
+                // Some of it is deleted already, so the rest goes as well: to end here would leave links to be put back
+                // whose blobs are gone.
+                Err(error) if disk::is_full(&error) => Ok(()),
+                done => done.map_err(failed(mark)),
+            }
         }
-        done => done.map_err(io_error(write)),
+        done => done.map_err(failed(mark)),
     }
 }
 
