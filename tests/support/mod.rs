@@ -6,7 +6,7 @@
 //! - [`inside`]: a run inside the test's process, with the test between it and the system;
 //! - [`process`], [`report`], [`fingerprint`], [`formats`]: what both need.
 
-#![allow(dead_code, reason = "each test crate uses its own part")]
+#![allow(dead_code, unused_imports, reason = "each test crate uses its own part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 #![allow(clippy::disallowed_methods, reason = "tests build and break trees")]
 

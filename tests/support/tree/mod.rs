@@ -13,6 +13,7 @@
 //! same layer share it.
 
 mod breakers;
+mod everything;
 mod manifest;
 mod repository;
 mod witness;
@@ -26,6 +27,7 @@ use tempfile::TempDir;
 
 use super::formats::halves;
 
+pub(crate) use everything::everything;
 pub(crate) use manifest::{Blob, Manifest};
 pub(crate) use repository::Repository;
 
@@ -114,6 +116,16 @@ impl Tree {
 
     fn label(&self, digest: &str, label: &str) {
         self.labels.borrow_mut().entry(digest.to_owned()).or_insert_with(|| label.to_owned());
+    }
+
+    /// The words of the scenario by their digests, and the same words for another tree of that scenario.
+    pub(crate) fn labels(&self) -> BTreeMap<String, String> {
+        self.labels.borrow().clone()
+    }
+
+    pub(crate) fn labelled(self, labels: &BTreeMap<String, String>) -> Self {
+        self.labels.borrow_mut().clone_from(labels);
+        self
     }
 
     /// The text with digests replaced by the words of the scenario, for failures that a person can read.
