@@ -451,7 +451,7 @@ pub(crate) fn read_link(dir: &Dir, path: &Path, digests: &Digests) -> (LinkState
         Err(Unreadable { cause, .. }) => {
             let state = match cause {
                 Cause::TooLarge { .. } | Cause::NotAFile => LinkState::Damaged(cause.to_string().into()),
-                Cause::Io(_) | Cause::DanglingLink | Cause::ShortListing { .. } => {
+                Cause::Io(_) | Cause::DanglingLink | Cause::ShortListing { .. } | Cause::ShortRead { .. } => {
                     LinkState::Unreadable(cause.to_string().into())
                 }
             };
