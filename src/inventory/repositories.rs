@@ -223,12 +223,24 @@ impl Reader<'_> {
         let path = self.repository.path.join(LAYERS);
         self.each_digest_folder(&path, |reader, dir, id, hex, linked| {
             if linked {
-                reader.odd_link(dir, Path::new(hex));
-                reader.repository.odd_targets.push(id);
+                reader.layer_behind_symbolic_link(dir, id, hex);
             } else {
                 reader.repository.layer_links.push(id);
             }
         })
+    }
+
+    /// Its path tells which blob it keeps, unless its name is of an algorithm under which sha256 blobs were linked too.
+    fn layer_behind_symbolic_link(&mut self, dir: &Dir, id: DigestId, hex: &str) {
+        self.repository.odd_targets.push(id);
+        match self.digests.digest(id) {
+            Digest::Sha256(_) => {
+                if let (LinkState::Target(target), _) = read_link(dir, &Path::new(hex).join(LINK), self.digests) {
+                    self.repository.odd_targets.push(target);
+                }
+            }
+            Digest::Sha512(_) => self.odd_link(dir, Path::new(hex)),
+        }
     }
 
     fn tags(&mut self) -> Result<(), Unreadable> {
@@ -377,10 +389,16 @@ impl Reader<'_> {
     }
 
     /// A link in a place that the layout does not know keeps what it names. One that cannot be understood keeps
-    /// nothing: no registry can serve anything by it.
+    /// nothing: no registry can serve anything by it. One that cannot be read may name anything.
     fn odd_link(&mut self, dir: &Dir, folder: &Path) {
-        if let (LinkState::Target(id), _) = read_link(dir, &folder.join(LINK), self.digests) {
-            self.repository.odd_targets.push(id);
+        let link = folder.join(LINK);
+        match read_link(dir, &link, self.digests).0 {
+            LinkState::Target(id) => self.repository.odd_targets.push(id),
+            LinkState::Absent | LinkState::Damaged(_) => {}
+            LinkState::Unreadable(why) => {
+                let cause = Cause::Io(std::io::Error::other(String::from(why)));
+                self.cannot_read(Unreadable { path: dir.path().join(link), cause }, "read");
+            }
         }
     }
 
@@ -430,7 +448,11 @@ impl Reader<'_> {
     }
 
     fn cannot_list(&mut self, unreadable: Unreadable) {
-        let message = format!("cannot be listed ({}); nobody knows which images need what", unreadable.cause);
+        self.cannot_read(unreadable, "listed");
+    }
+
+    fn cannot_read(&mut self, unreadable: Unreadable, done: &str) {
+        let message = format!("cannot be {done} ({}); nobody knows which images need what", unreadable.cause);
         self.note(Severity::Error, FindingKind::Unreadable, &unreadable.path, message);
         self.unlistable.push(unreadable);
     }
