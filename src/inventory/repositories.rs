@@ -257,7 +257,11 @@ impl Reader<'_> {
             let (current, stamp) = read_link(&dir, &folder.join(CURRENT).join(LINK), self.digests);
             let (history, history_linked) = match self.history(&dir, folder, &current) {
                 Ok((history, linked)) => (Ok(history), linked),
-                Err(unreadable) => (Err(unreadable.to_string().into()), false),
+                Err(unreadable) => {
+                    let message = format!("cannot be listed ({}); its former targets are kept", unreadable.cause);
+                    self.note(Severity::Warning, FindingKind::Unreadable, &unreadable.path, message);
+                    (Err(unreadable.to_string().into()), false)
+                }
             };
             let removable = if linked { None } else { TagName::parse(&name).ok() };
             if removable.is_none() {
