@@ -256,7 +256,12 @@ impl Dir {
         let mut buffer = [MaybeUninit::uninit(); 32 * 1024];
         let mut entries = RawDir::new(&self.handle, &mut buffer);
         while let Some(entry) = entries.next() {
-            let entry = entry.map_err(failed)?;
+            let entry = match entry {
+                Ok(entry) => entry,
+                // So says a folder that somebody has removed since it was opened. It was empty then.
+                Err(Errno::NOENT) if self.is_removed() => break,
+                Err(errno) => return Err(failed(errno)),
+            };
             let name = entry.file_name().to_bytes();
             if matches!(name, b"." | b"..") {
                 continue;
@@ -276,6 +281,11 @@ impl Dir {
             each(name, kind);
         }
         then.map_or(Ok(()), |errno| Err(failed(errno)))
+    }
+
+    /// Whether no name leads to this folder any more.
+    fn is_removed(&self) -> bool {
+        rustix::fs::fstat(&self.handle).is_ok_and(|stat| links(&stat) == 0)
     }
 
     /// [`Dir::for_each`] for a folder whose entries keep something alive: a listing that succeeds with fewer folders
