@@ -263,6 +263,13 @@ impl Reader<'_> {
                     (Err(unreadable.to_string().into()), false)
                 }
             };
+            // Deleted since it was listed: there is nothing to say about it, and it kept nothing.
+            if current == LinkState::Absent
+                && history.as_ref().is_ok_and(Vec::is_empty)
+                && matches!(dir.look(folder), Ok(None))
+            {
+                continue;
+            }
             let removable = if linked { None } else { TagName::parse(&name).ok() };
             if removable.is_none() {
                 let message = "not a tag that a registry serves by itself; what it points at is kept, and so is it";
