@@ -10,7 +10,7 @@ use regsweep::run::How;
 use regsweep::seam::{Answer, Interceptor, Kind, Operation, Seam};
 
 use super::push::{Outcome, Push, Pushed};
-use super::support::inside::{for_each_on_all_cores, gc_inside, options, sample};
+use super::support::inside::{call, for_each_on_all_cores, gc_inside, options, sample};
 use super::support::tree::{Blob, Manifest, Tree};
 
 /// How many interleavings of one push are tried in which its steps fall between those of the run.
@@ -113,8 +113,13 @@ struct State {
     push: Push,
     pace: Pace,
     operations: usize,
+    /// The last operation before the first look: the journal is on the disk.
+    journal_synced: usize,
     /// The first operation that moved something away.
     first_move: Option<usize>,
+    /// The first one that moved a blob away, and the last one that moved a link away.
+    first_blob_move: Option<usize>,
+    last_link_move: usize,
     /// The last one.
     last_move: usize,
     /// The first operation after it that waits for the disk: everything was looked at for the last time before.
@@ -133,8 +138,15 @@ impl Interceptor for Writer {
             _ => {}
         }
         match operation.kind {
+            Kind::SyncFile if state.first_move.is_none() => state.journal_synced = now,
             Kind::Move => {
                 state.first_move.get_or_insert(now);
+                let path = call(operation).path;
+                if path.starts_with(state.push.v2.join("blobs")) {
+                    state.first_blob_move.get_or_insert(now);
+                } else if path.starts_with(state.push.v2.join("repositories")) {
+                    state.last_link_move = now;
+                }
                 (state.last_move, state.last_look_ended) = (now, None);
             }
             Kind::SyncVolume if state.last_look_ended.is_none() => state.last_look_ended = Some(now),
@@ -199,8 +211,17 @@ impl Scenario {
             (0..before).for_each(|_| push.step(0));
         }
         let objects = objects(&tree);
-        let state =
-            State { push, pace: case.pace, operations: 0, first_move: None, last_move: 0, last_look_ended: None };
+        let state = State {
+            push,
+            pace: case.pace,
+            operations: 0,
+            journal_synced: 0,
+            first_move: None,
+            first_blob_move: None,
+            last_link_move: 0,
+            last_move: 0,
+            last_look_ended: None,
+        };
         let writer: &'static Writer = Box::leak(Box::new(Writer { state: Mutex::new(state) }));
         let (ended, findings) = gc_inside(&tree.root(), Seam::intercepted_by(writer), options());
         let mut state = writer.state.lock().unwrap();
@@ -212,8 +233,8 @@ impl Scenario {
             let push = &state.push;
             let moments = (push.verified, push.revision_written, push.tag_written);
             format!(
-                "{}: {case:?}, {operations} operations, last move {}, last look until {:?}\npush {outcome:?}, verified, \
-                 revision, tag before {moments:?}\nrun {:?}\nfindings {}",
+                "{}: {case:?}, {operations} operations, last move {}, last look until {:?}\npush {outcome:?}; verified, \
+                 revision and tag before {moments:?}\nrun {:?}\nfindings {}",
                 self.what,
                 state.last_move,
                 state.last_look_ended,
@@ -236,6 +257,13 @@ impl Scenario {
                 assert!(then.complaint.is_none(), "{}\nthen {:?} {findings:#?}", told(), then.complaint);
             }
             None => assert!(ended.swept.is_some(), "{}", told()),
+        }
+        if how == Some(How::Stopped) {
+            // What one look has seen, no earlier one may have missed: a stop costs less the earlier it comes.
+            let was_done_by = |operation: usize| state.push.tag_written.is_some_and(|at| at <= operation);
+            assert!(!was_done_by(state.journal_synced), "{}\nthe first look has missed it", told());
+            let is_missed = state.first_blob_move.is_some() && was_done_by(state.last_link_move);
+            assert!(!is_missed, "{}\nthe second look has missed it", told());
         }
         let now = tree.deliverable(false);
         let is_done = outcome == Outcome::Done;

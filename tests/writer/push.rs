@@ -73,7 +73,7 @@ pub(crate) enum Outcome {
 /// A push under way.
 #[derive(Debug)]
 pub(crate) struct Push {
-    v2: PathBuf,
+    pub(crate) v2: PathBuf,
     pushed: Arc<Pushed>,
     steps: VecDeque<Step>,
     open: Option<File>,
