@@ -249,7 +249,8 @@ impl<'a> Walk<'a> {
         }
         for &id in &self.repository.odd_targets {
             self.refer(id);
-            if self.store.manifest(id).is_some() {
+            // One that cannot be read may be a manifest as well.
+            if matches!(self.store.get(id), Some(Loaded::Manifest(_) | Loaded::Unreadable(_))) {
                 self.root(id);
             }
         }

@@ -55,6 +55,14 @@ pub enum Cause {
         /// How many it holds, by its link count or by a second listing.
         held: u64,
     },
+    /// A file that gave fewer bytes than it has, and did not say so; or that somebody cut short just now.
+    #[error("reading it gives {read} bytes, and it holds {size}; run again, and if it stays so, mend the volume")]
+    ShortRead {
+        /// How many bytes the reading gave.
+        read: u64,
+        /// How many it holds.
+        size: u64,
+    },
     /// More bytes than such a file can have.
     #[error("{size} bytes, where at most {limit} can be right")]
     TooLarge {
@@ -248,7 +256,12 @@ impl Dir {
         let mut buffer = [MaybeUninit::uninit(); 32 * 1024];
         let mut entries = RawDir::new(&self.handle, &mut buffer);
         while let Some(entry) = entries.next() {
-            let entry = entry.map_err(failed)?;
+            let entry = match entry {
+                Ok(entry) => entry,
+                // So says a folder that somebody has removed since it was opened. It was empty then.
+                Err(Errno::NOENT) if self.is_removed() => break,
+                Err(errno) => return Err(failed(errno)),
+            };
             let name = entry.file_name().to_bytes();
             if matches!(name, b"." | b"..") {
                 continue;
@@ -268,6 +281,11 @@ impl Dir {
             each(name, kind);
         }
         then.map_or(Ok(()), |errno| Err(failed(errno)))
+    }
+
+    /// Whether no name leads to this folder any more.
+    fn is_removed(&self) -> bool {
+        rustix::fs::fstat(&self.handle).is_ok_and(|stat| links(&stat) == 0)
     }
 
     /// [`Dir::for_each`] for a folder whose entries keep something alive: a listing that succeeds with fewer folders
@@ -343,8 +361,8 @@ impl Dir {
     /// Reads a small file whole. Symbolic links are followed.
     ///
     /// # Errors
-    /// [`Unreadable`] for everything but `ENOENT`; also for what is no regular file, and for more than `limit` bytes,
-    /// of which none is then read.
+    /// [`Unreadable`] for everything but `ENOENT`; also for what is no regular file, for more than `limit` bytes, of
+    /// which none is then read, and for fewer bytes than the file's size.
     pub fn read(&self, name: impl AsRef<Path>, limit: u64) -> Result<Option<Content>, Unreadable> {
         let name = name.as_ref();
         // Without NONBLOCK the opening of a pipe would wait for a writer for ever.
@@ -376,6 +394,11 @@ impl Dir {
             .map_err(|errno| self.unreadable(name, errno))?;
         if bytes.len() as u64 > limit {
             let cause = Cause::TooLarge { size: bytes.len() as u64, limit };
+            return Err(Unreadable { path: self.path.join(name), cause });
+        }
+        // Half a link or half a manifest is not what it says: it would be damage that lets go of what the whole names.
+        if (bytes.len() as u64) < size {
+            let cause = Cause::ShortRead { read: bytes.len() as u64, size };
             return Err(Unreadable { path: self.path.join(name), cause });
         }
         Ok(Some(Content { bytes, stamp: Stamp::of(&stat) }))

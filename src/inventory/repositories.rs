@@ -223,12 +223,24 @@ impl Reader<'_> {
         let path = self.repository.path.join(LAYERS);
         self.each_digest_folder(&path, |reader, dir, id, hex, linked| {
             if linked {
-                reader.odd_link(dir, Path::new(hex));
-                reader.repository.odd_targets.push(id);
+                reader.layer_behind_symbolic_link(dir, id, hex);
             } else {
                 reader.repository.layer_links.push(id);
             }
         })
+    }
+
+    /// Its path tells which blob it keeps, unless its name is of an algorithm under which sha256 blobs were linked too.
+    fn layer_behind_symbolic_link(&mut self, dir: &Dir, id: DigestId, hex: &str) {
+        self.repository.odd_targets.push(id);
+        match self.digests.digest(id) {
+            Digest::Sha256(_) => {
+                if let (LinkState::Target(target), _) = read_link(dir, &Path::new(hex).join(LINK), self.digests) {
+                    self.repository.odd_targets.push(target);
+                }
+            }
+            Digest::Sha512(_) => self.odd_link(dir, Path::new(hex)),
+        }
     }
 
     fn tags(&mut self) -> Result<(), Unreadable> {
@@ -245,8 +257,19 @@ impl Reader<'_> {
             let (current, stamp) = read_link(&dir, &folder.join(CURRENT).join(LINK), self.digests);
             let (history, history_linked) = match self.history(&dir, folder, &current) {
                 Ok((history, linked)) => (Ok(history), linked),
-                Err(unreadable) => (Err(unreadable.to_string().into()), false),
+                Err(unreadable) => {
+                    let message = format!("cannot be listed ({}); its former targets are kept", unreadable.cause);
+                    self.note(Severity::Warning, FindingKind::Unreadable, &unreadable.path, message);
+                    (Err(unreadable.to_string().into()), false)
+                }
             };
+            // Deleted since it was listed: there is nothing to say about it, and it kept nothing.
+            if current == LinkState::Absent
+                && history.as_ref().is_ok_and(Vec::is_empty)
+                && matches!(dir.look(folder), Ok(None))
+            {
+                continue;
+            }
             let removable = if linked { None } else { TagName::parse(&name).ok() };
             if removable.is_none() {
                 let message = "not a tag that a registry serves by itself; what it points at is kept, and so is it";
@@ -377,10 +400,16 @@ impl Reader<'_> {
     }
 
     /// A link in a place that the layout does not know keeps what it names. One that cannot be understood keeps
-    /// nothing: no registry can serve anything by it.
+    /// nothing: no registry can serve anything by it. One that cannot be read may name anything.
     fn odd_link(&mut self, dir: &Dir, folder: &Path) {
-        if let (LinkState::Target(id), _) = read_link(dir, &folder.join(LINK), self.digests) {
-            self.repository.odd_targets.push(id);
+        let link = folder.join(LINK);
+        match read_link(dir, &link, self.digests).0 {
+            LinkState::Target(id) => self.repository.odd_targets.push(id),
+            LinkState::Absent | LinkState::Damaged(_) => {}
+            LinkState::Unreadable(why) => {
+                let cause = Cause::Io(std::io::Error::other(String::from(why)));
+                self.cannot_read(Unreadable { path: dir.path().join(link), cause }, "read");
+            }
         }
     }
 
@@ -430,7 +459,11 @@ impl Reader<'_> {
     }
 
     fn cannot_list(&mut self, unreadable: Unreadable) {
-        let message = format!("cannot be listed ({}); nobody knows which images need what", unreadable.cause);
+        self.cannot_read(unreadable, "listed");
+    }
+
+    fn cannot_read(&mut self, unreadable: Unreadable, done: &str) {
+        let message = format!("cannot be {done} ({}); nobody knows which images need what", unreadable.cause);
         self.note(Severity::Error, FindingKind::Unreadable, &unreadable.path, message);
         self.unlistable.push(unreadable);
     }
@@ -451,7 +484,7 @@ pub(crate) fn read_link(dir: &Dir, path: &Path, digests: &Digests) -> (LinkState
         Err(Unreadable { cause, .. }) => {
             let state = match cause {
                 Cause::TooLarge { .. } | Cause::NotAFile => LinkState::Damaged(cause.to_string().into()),
-                Cause::Io(_) | Cause::DanglingLink | Cause::ShortListing { .. } => {
+                Cause::Io(_) | Cause::DanglingLink | Cause::ShortListing { .. } | Cause::ShortRead { .. } => {
                     LinkState::Unreadable(cause.to_string().into())
                 }
             };

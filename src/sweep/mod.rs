@@ -186,7 +186,7 @@ pub fn sweep(
         }
     }
     let tally = Tally::default();
-    let is_unchanged = || match recheck::changed(registry, inventory, plan, &HashSet::new()) {
+    let is_unchanged = || match recheck::changed(registry, inventory, plan, &HashSet::new(), Path::new("")) {
         None => Ok(()),
         Some(what) => Err(SweepError::Changed(what)),
     };
@@ -211,7 +211,8 @@ pub fn sweep(
     let links_seconds = began.elapsed().as_secs_f64();
 
     let moved = hand.moved();
-    let changed = || recheck::changed(registry, inventory, plan, &moved);
+    let trash = recorded.as_ref().map(|(run, _)| Runs::trash_of(&run.id)).unwrap_or_default();
+    let changed = || recheck::changed(registry, inventory, plan, &moved, &trash);
     if let Some(what) = changed() {
         return Err(put_back(&runs, recorded.map(|(run, _)| run), what, &tally));
     }

@@ -3,9 +3,10 @@
 //!
 //! Whatever a push adds shows up in a folder that the scan has listed: a new repository, revision, tag or layer link
 //! changes the time of its folder. A tag that is pushed again is overwritten in place (registry 2.8 truncates the link),
-//! which changes no folder; so every tag's current link is looked at as well, and so is every revision link that is
-//! about to go. Where this run itself has moved something, the time of the folder has changed anyway: there the names
-//! in it are compared. The same goes for what was written so shortly before the scan that a second write may bear the
+//! which changes no folder; so every tag's current link is looked at as well, and so is every revision link that goes:
+//! once moved, in the trash, for a rename takes what was written into the file just before along, and its time too.
+//! Where this run itself has moved something, the time of the folder has changed anyway: there the names in it are
+//! compared. The same goes for what was written so shortly before the scan that a second write may bear the
 //! same time: there names are compared, and links read again.
 //!
 //! And the folders must be the folders that were read: a volume may have been mounted over them, or taken away.
@@ -13,8 +14,9 @@
 //! Uploads are not looked at: the registry's own purger removes stale ones at any time, and an upload alone makes no
 //! image.
 //!
-//! The race that remains is a push that began before the first look, and of which nothing was to be seen at the last.
-//! Only a read-only registry closes it.
+//! The race that remains is a manifest that is being put while the run looks for the last time, and of which nothing is
+//! to be seen: the registry had looked for its layers before they went, and writes the revision link, or where that was
+//! there all along the tag, after the last look. Only a read-only registry closes it.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -29,12 +31,13 @@ use crate::registry::{Kind, Registry, Stamp, Unreadable};
 
 /// What has changed since the scan, in one sentence; `None` if nothing has. What cannot be looked at has changed.
 ///
-/// `moved` are the link folders that this run has moved away.
+/// `moved` are the link folders that this run has moved away, into `trash`, a path below the `v2` folder.
 pub(super) fn changed(
     registry: &Registry,
     inventory: &Inventory,
     plan: &Plan,
     moved: &HashSet<PathBuf>,
+    trash: &Path,
 ) -> Option<String> {
     let touched: HashSet<&Path> = moved.iter().filter_map(|path| path.parent()).collect();
     let recent = Recent { since: inventory.began - GRANULARITY };
@@ -61,6 +64,15 @@ pub(super) fn changed(
     if let Some(what) = inventory.watched.par_iter().find_map_first(look) {
         return Some(what);
     }
+    // `folder` holds the link itself or, for a tag, the folder `current`.
+    let is_link_same = |folder: &Path, link: &Path, stamp, state: &LinkState| -> Result<bool, Unreadable> {
+        if !moved.contains(folder) {
+            return is_same(registry, inventory, recent, &folder.join(link), stamp, state);
+        }
+        let link = trash.join(folder).join(link);
+        // Where nothing could be moved it was deleted, and is not in the trash.
+        Ok(registry.v2().stamp_of(&link)?.is_none() || is_same(registry, inventory, recent, &link, stamp, state)?)
+    };
     let in_repository = |repository: &Repository| -> Result<Option<String>, Unreadable> {
         for folder in &repository.folders {
             let is_touched = touched.contains(&*folder.path);
@@ -77,8 +89,7 @@ pub(super) fn changed(
         // A name that had to be escaped to be shown is no path; nothing of it goes, and no registry writes it.
         for tag in repository.tags.iter().filter(|tag| tag.removable.is_some()) {
             let folder = tags.join(&*tag.name);
-            let link = folder.join(CURRENT).join(LINK);
-            if !moved.contains(&folder) && !is_same(registry, inventory, recent, &link, tag.stamp, &tag.current)? {
+            if !is_link_same(&folder, &Path::new(CURRENT).join(LINK), tag.stamp, &tag.current)? {
                 return Ok(Some(changed(&folder)));
             }
         }
@@ -88,7 +99,7 @@ pub(super) fn changed(
         Ok(what) => what,
         Err(error) => Some(unreadable(error)),
     });
-    if something.is_some() || !moved.is_empty() {
+    if something.is_some() {
         return something;
     }
     plan.repositories.par_iter().find_map_first(|going| {
@@ -98,7 +109,7 @@ pub(super) fn changed(
             let path = Item::Revision(going.name.clone(), digest.clone()).path();
             // What goes was seen.
             let revision = repository.revision(inventory.digests.id(digest))?;
-            match is_same(registry, inventory, recent, &path.join(LINK), revision.stamp, &revision.link) {
+            match is_link_same(&path, Path::new(LINK), revision.stamp, &revision.link) {
                 Ok(true) => None,
                 Ok(false) => Some(changed(&path)),
                 Err(error) => Some(unreadable(error)),
@@ -227,7 +238,8 @@ mod tests {
             }
             let registry = Registry::open(temp.path()).unwrap();
             let inventory = scan(&registry, &Findings::default(), &Meter::new());
-            let look = |moved: &HashSet<PathBuf>| changed(&registry, &inventory, &Plan::default(), moved);
+            let look =
+                |moved: &HashSet<PathBuf>| changed(&registry, &inventory, &Plan::default(), moved, Path::new(""));
             assert_eq!(look(&HashSet::new()), None);
 
             std::fs::remove_dir_all(v2.join(&moved)).unwrap();

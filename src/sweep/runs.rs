@@ -134,6 +134,11 @@ impl Runs {
         Ok(Runs { tree: Folder::of(registry.v2())? })
     }
 
+    /// Where a run's trash is, relative to the `v2` folder.
+    pub(super) fn trash_of(id: &RunId) -> PathBuf {
+        runs_path().join(id.as_str()).join(TRASH)
+    }
+
     /// All runs, the oldest first. Folders with names that no run has are passed over.
     ///
     /// # Errors

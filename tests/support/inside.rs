@@ -50,6 +50,33 @@ pub(crate) fn on_one_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap().install(work)
 }
 
+/// Does this for every case, on all cores at once. One that fails fails the test.
+pub(crate) fn for_each_on_all_cores<T: Sync>(cases: &[T], work: impl Fn(&T) + Sync) {
+    let next = AtomicUsize::new(0);
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    work(case);
+                }
+            });
+        }
+    });
+}
+
+/// Some of these, the same ones in every run: the first so many after a shuffle by this seed.
+pub(crate) fn sample<T>(mut cases: Vec<T>, at_most: usize, seed: u64) -> Vec<T> {
+    let mut state = seed;
+    for place in (1..cases.len()).rev() {
+        // Knuth's MMIX generator; its upper bits are the good ones.
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        cases.swap(place, usize::try_from(state >> 33).unwrap() % (place + 1));
+    }
+    cases.truncate(at_most);
+    cases
+}
+
 /// Somebody at the seam who counts calls and decides by their number, from 0.
 pub(crate) struct Nth<F> {
     counted: fn(Kind) -> bool,

@@ -54,7 +54,7 @@ pub(crate) fn bound_by_permissions<S: AsRef<OsStr>>(tree: &Tree, program: &Path,
     clean(command, arguments)
 }
 
-fn copy_of_the_binary(tree: &Tree) -> PathBuf {
+pub(crate) fn copy_of_the_binary(tree: &Tree) -> PathBuf {
     let binary = tree.beside().join("regsweep-copy");
     if !binary.exists() {
         // By another process: a file that this one has open for writing is inherited by whatever another test starts in

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use super::Tree;
@@ -58,8 +59,7 @@ impl Tree {
     /// Makes a file or folder answer every access with an error that is not "no such file": a symbolic link to itself
     /// (ELOOP) stands in its place until the guard is mended. It stands for EIO and ESTALE, and it binds root too.
     pub(crate) fn unreadable(&self, path: &Path) -> Unreadable {
-        let number = self.stashed.get();
-        self.stashed.set(number + 1);
+        let number = self.stashed.fetch_add(1, Ordering::Relaxed);
         let stash = self.dir.path().join(format!("stash-{number}"));
         fs::rename(path, &stash).unwrap();
         symlink(path.file_name().unwrap(), path).unwrap();

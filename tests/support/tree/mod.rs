@@ -18,10 +18,11 @@ mod manifest;
 mod repository;
 mod witness;
 
-use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::AtomicU32;
 
 use tempfile::TempDir;
 
@@ -29,19 +30,27 @@ use super::formats::halves;
 
 pub(crate) use everything::everything;
 pub(crate) use manifest::{Blob, Manifest};
-pub(crate) use repository::Repository;
+#[allow(unused_imports, reason = "each test crate uses its own part")]
+pub(crate) use repository::{Repository, now};
 
 /// A registry's storage root in a temporary folder.
 pub(crate) struct Tree {
     dir: TempDir,
-    labels: RefCell<BTreeMap<String, String>>,
-    stashed: Cell<u32>,
+    labels: Mutex<BTreeMap<String, String>>,
+    stashed: AtomicU32,
 }
 
 /// Where a file system in memory is mounted, if there is one.
 const MEMORY: &str = "/dev/shm";
 /// How much of it has to be free, in bytes. Containers often have 64 MiB in all.
 const ENOUGH: u64 = 1 << 30;
+
+/// A folder in memory, if there is one with room in it.
+fn memory() -> PathBuf {
+    let is_there = rustix::fs::statvfs(MEMORY).is_ok_and(|stat| stat.f_bavail * stat.f_frsize >= ENOUGH);
+    let may_write = rustix::fs::access(MEMORY, rustix::fs::Access::WRITE_OK).is_ok();
+    if is_there && may_write { PathBuf::from(MEMORY) } else { std::env::temp_dir() }
+}
 
 impl Tree {
     pub(crate) fn new() -> Self {
@@ -50,17 +59,25 @@ impl Tree {
 
     /// In memory, where there is room: for tests that make hundreds of trees and wait for the disk in each.
     pub(crate) fn in_memory() -> Self {
-        let is_there = rustix::fs::statvfs(MEMORY).is_ok_and(|stat| stat.f_bavail * stat.f_frsize >= ENOUGH);
-        let may_write = rustix::fs::access(MEMORY, rustix::fs::Access::WRITE_OK).is_ok();
-        if is_there && may_write { Self::below(Path::new(MEMORY)) } else { Self::new() }
+        Self::below(&memory())
     }
 
     fn below(folder: &Path) -> Self {
         let dir = tempfile::Builder::new().prefix("regsweep-tree-").tempdir_in(folder).unwrap();
-        let tree = Self { dir, labels: RefCell::default(), stashed: Cell::new(0) };
+        let tree = Self { dir, labels: Mutex::default(), stashed: AtomicU32::new(0) };
         fs::create_dir_all(tree.v2().join("blobs/sha256")).unwrap();
         fs::create_dir_all(tree.repositories()).unwrap();
         tree
+    }
+
+    /// The same tree once more, its files new ones; only the contents of blobs, which nobody writes again, are shared.
+    /// It lies in memory where the system has such a place: then a run does not wait for the disk, and a test can make
+    /// thousands of them.
+    pub(crate) fn copy(&self) -> Self {
+        let dir = tempfile::Builder::new().prefix("regsweep-tree-").tempdir_in(memory()).unwrap();
+        let copy = Self { dir, labels: Mutex::new(self.labels.lock().unwrap().clone()), stashed: AtomicU32::new(0) };
+        copy_below(&self.root(), &copy.root());
+        copy
     }
 
     /// Room beside the registry, for config files and copies of the binary.
@@ -115,22 +132,22 @@ impl Tree {
     }
 
     fn label(&self, digest: &str, label: &str) {
-        self.labels.borrow_mut().entry(digest.to_owned()).or_insert_with(|| label.to_owned());
+        self.labels.lock().unwrap().entry(digest.to_owned()).or_insert_with(|| label.to_owned());
     }
 
     /// The words of the scenario by their digests, and the same words for another tree of that scenario.
     pub(crate) fn labels(&self) -> BTreeMap<String, String> {
-        self.labels.borrow().clone()
+        self.labels.lock().unwrap().clone()
     }
 
     pub(crate) fn labelled(self, labels: &BTreeMap<String, String>) -> Self {
-        self.labels.borrow_mut().clone_from(labels);
+        self.labels.lock().unwrap().clone_from(labels);
         self
     }
 
     /// The text with digests replaced by the words of the scenario, for failures that a person can read.
     pub(crate) fn explain(&self, text: &str) -> String {
-        self.labels.borrow().iter().fold(text.to_owned(), |text, (digest, label)| text.replace(digest, label))
+        self.labels.lock().unwrap().iter().fold(text.to_owned(), |text, (digest, label)| text.replace(digest, label))
     }
 }
 
@@ -142,4 +159,20 @@ pub(crate) fn blob_object(digest: &str) -> String {
 pub(crate) fn write(path: &Path, bytes: &[u8]) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, bytes).unwrap();
+}
+
+/// Copies a folder with all that is in it.
+pub(crate) fn copy_below(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (kind, from, to) = (entry.file_type().unwrap(), entry.path(), to.join(entry.file_name()));
+        if kind.is_dir() {
+            copy_below(&from, &to);
+        } else if kind.is_symlink() {
+            std::os::unix::fs::symlink(fs::read_link(&from).unwrap(), &to).unwrap();
+        } else if entry.file_name() != "data" || fs::hard_link(&from, &to).is_err() {
+            fs::write(&to, fs::read(&from).unwrap()).unwrap();
+        }
+    }
 }

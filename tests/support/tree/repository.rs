@@ -67,7 +67,7 @@ impl Repository<'_> {
         write(&self.history(tag, &manifest.digest).join("link"), manifest.digest.as_bytes());
         write(&self.current(tag), manifest.digest.as_bytes());
         let label = format!("<manifest {}:{tag}>", self.name);
-        self.tree.labels.borrow_mut().insert(manifest.digest.clone(), label);
+        self.tree.labels.lock().unwrap().insert(manifest.digest.clone(), label);
     }
 
     pub(crate) fn push_tagged(&self, tag: &str, manifest: &Manifest) {
@@ -202,4 +202,9 @@ pub(crate) fn rfc3339(seconds: u64) -> String {
     let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
     let year = year_of_era + era * 400 + u64::from(month <= 2);
     format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
+}
+
+/// Now, as `startedat` has it.
+pub(crate) fn now() -> String {
+    rfc3339(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs())
 }

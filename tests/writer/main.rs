@@ -2,10 +2,15 @@
 //!
 //! A run is taken apart here: the scan and the sweep are called by themselves, and a writer comes in between, or while
 //! the sweep is at work. What is written is what a registry writes for a push, in the order of the protocol.
+//!
+//! In [`interleaved`] a push comes at every point of a whole run, step by step, as [`push`] does it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 #![allow(clippy::disallowed_methods, reason = "tests build and break trees")]
 
+mod interleaved;
+mod push;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::collections::BTreeSet;
@@ -164,8 +169,7 @@ fn is_seen_while_links_go(what: &str, write: fn(&Tree)) {
 
 #[test]
 fn t20_a_push_while_links_go_puts_everything_back() {
-    // What is written in place between the look and the rename is the race that only a read-only registry closes.
-    for (what, write) in WRITINGS.iter().filter(|(what, _)| !what.ends_with("all in place")) {
+    for (what, write) in WRITINGS {
         is_seen_while_links_go(what, *write);
     }
 }
