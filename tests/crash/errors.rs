@@ -5,12 +5,13 @@ use std::path::Path;
 
 use regsweep::plan::Totals;
 use regsweep::seam::{Answer, Kind, Seam};
+use regsweep::sweep::State;
 use rustix::io::Errno;
 
 use crate::cuts::{Film, waits};
 use crate::disk::Disk;
 use crate::each;
-use crate::runs::{self, Done, Work, gc};
+use crate::runs::{self, Done, Work, gc, restore};
 use crate::scene::{LITTLE, Scene};
 use crate::support::inside::Nth;
 use crate::support::tree::Tree;
@@ -50,6 +51,10 @@ fn t27_an_error_anywhere_loses_nothing() {
         let tree = scene.tree();
         let done = gc(&tree, fails_once(nth, errno));
         is_honest(scene, &tree, &done, &what);
+        // What refers to something that stays has gone first; only where room is made blobs go before their links.
+        if errno != Errno::NOSPC {
+            scene.nothing_dangles(&tree, &what);
+        }
         scene.survives(&tree, &what);
     });
     println!("errors: {calls} calls of a run, failing in {} ways", cases.len());
@@ -91,10 +96,44 @@ fn t27_trouble_that_stays_loses_nothing() {
         let trouble = Nth::of(hit, move |count, _| if count >= first { Answer::Fail(errno) } else { Answer::Go });
         let done = gc(&tree, trouble.seam());
         is_honest(scene, &tree, &done, &what);
+        if errno != Errno::NOSPC {
+            scene.nothing_dangles(&tree, &what);
+        }
         scene.survives(&tree, &what);
     });
     println!("trouble that stays: {} kinds, beginning at {} calls", TROUBLES.len(), cases.len());
     assert!(cases.len() > 300, "only {} cases", cases.len());
+}
+
+/// Where it could not be waited for something, nothing is done that rests on it: no rename without the plan, no mark
+/// without the renames, no deleting without the mark; and a restore that is not on the disk is not noted.
+#[test]
+fn t27_what_could_not_be_waited_for_is_not_believed() {
+    let scene = &*LITTLE;
+    let tree = scene.tree();
+    let film = Film::of(&tree.root());
+    gc(&tree, film.seam());
+    let frames = film.frames();
+    let deleting = frames.iter().position(|frame| frame.kind == Kind::RemoveFile).unwrap();
+    let volume = frames.iter().position(|frame| frame.kind == Kind::SyncVolume).unwrap();
+    let all: Vec<usize> = (0..deleting).filter(|&nth| waits(frames[nth].kind)).collect();
+    each(&all, |&nth| {
+        let what = format!("{:?} fails", frames[nth]);
+        let tree = scene.tree();
+        let done = gc(&tree, fails_once(nth, Errno::IO));
+        assert!(done.complaint.is_some(), "{what}: and nobody says so");
+        let is_moved = nth >= volume;
+        assert_eq!(tree.objects() == scene.objects, !is_moved, "{what}: moved without a plan on the disk");
+        let is_marked = runs::trashes(&tree).iter().any(|(_, progress)| progress.swept.is_some());
+        assert!(nth > volume || !is_marked, "{what}: marked");
+        let settled = put_back(&tree, true);
+        assert!(settled.as_ref().unwrap_or(&tree).objects() == scene.objects, "{what}: something is deleted");
+    });
+    let tree = scene.tree_of(&scene.aside);
+    let done = restore(&tree, Nth::of(|kind| kind == Kind::SyncVolume, |_, _| Answer::Fail(Errno::IO)).seam());
+    assert!(done.complaint.is_some() && runs::states(&tree) == [State::Kept]);
+    println!("not waited for: {} calls of a run", all.len());
+    assert!(all.len() >= 7, "only {} calls", all.len());
 }
 
 /// What a run says of itself is so: it is complete, or it says what is wrong; and what it says that it removed is gone,
