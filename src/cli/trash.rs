@@ -136,7 +136,8 @@ fn list(target: &Target, format: Format) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn find(runs: &Runs, name: &str) -> Result<Run, Failure> {
+/// The run of this name, if it is in a state that will do.
+fn find(runs: &Runs, name: &str, will_do: impl Fn(State) -> bool) -> Result<Run, Failure> {
     let known = RunId::parse(name).map(|id| runs.find(&id)).transpose().context("cannot list the runs")?.flatten();
     let name = regsweep::layout::shown(name.as_bytes());
     let why = match known.as_ref().map(Run::state) {
@@ -147,7 +148,7 @@ fn find(runs: &Runs, name: &str) -> Result<Run, Failure> {
             format!("no run '{name}' has anything in its trash; `regsweep trash list` names those that do")
         }
     };
-    known.filter(|run| run.state() == State::Kept).ok_or_else(|| Failure::usage(anyhow!(why)))
+    known.filter(|run| will_do(run.state())).ok_or_else(|| Failure::usage(anyhow!(why)))
 }
 
 /// REGISTRY and runs in the order that they were meant: `restore RUN REGISTRY` reads as well as `restore REGISTRY RUN`.
@@ -174,7 +175,8 @@ fn lock(registry: &regsweep::registry::Registry) -> Result<sweep::Lock, Failure>
 fn restore(target: &Target, name: &str, evidence: &Evidence) -> Result<Exit, Failure> {
     let opened = target.open(evidence.config())?;
     let runs = Runs::of(&opened.registry).context("cannot open the registry's folder")?;
-    find(&runs, name)?;
+    let is_kept = |state| state == State::Kept;
+    find(&runs, name, is_kept)?;
     let read_only = evidence.gather(&opened)?;
     if !read_only.proven {
         say(read_only.refusal(opened.registry.root()).trim_end());
@@ -182,7 +184,7 @@ fn restore(target: &Target, name: &str, evidence: &Evidence) -> Result<Exit, Fai
     }
     let _lock = lock(&opened.registry)?;
     // Looked at again under the lock: another run may have restored or purged it meanwhile.
-    let run = find(&runs, name)?;
+    let run = find(&runs, name, is_kept)?;
     let shown = Shown::new(Look::suitable(false));
     let back = runs.put_back(&run, &shown.begin(Phase::Restore));
     shown.finish();
@@ -205,11 +207,13 @@ fn purge(target: &Target, names: &[String], older_than: Option<&Age>) -> Result<
     let opened = target.open(None)?;
     let runs = Runs::of(&opened.registry).context("cannot open the registry's folder")?;
     let _lock = lock(&opened.registry)?;
+    // One that was cut off is finished as well.
+    let may_be_purged = |state| matches!(state, State::Kept | State::HalfPurged);
     let chosen: Vec<Run> = if names.is_empty() {
         let all = runs.list().context("cannot list the runs")?;
-        all.into_iter().filter(|run| run.state() == State::Kept).collect()
+        all.into_iter().filter(|run| may_be_purged(run.state())).collect()
     } else {
-        names.iter().map(|name| find(&runs, name)).collect::<Result<_, _>>()?
+        names.iter().map(|name| find(&runs, name, may_be_purged)).collect::<Result<_, _>>()?
     };
     let now = Timestamp::now().as_second();
     let is_old_enough = |run: &Run| {

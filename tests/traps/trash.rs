@@ -295,6 +295,30 @@ fn a_run_cut_off_after_its_mark_is_rolled_forward_by_the_next() {
     assert_eq!(tree.fingerprint().bytes_below(&trash_path), 0, "the trash is deleted");
 }
 
+/// A purge that was cut off is finished by the next one, by name or with all others; and nobody can restore half of it.
+#[test]
+fn t27_a_purge_that_was_cut_off_is_finished_by_the_next_purge() {
+    for by_name in [true, false] {
+        let tree = everything();
+        let report = quarantine(&tree);
+        let objects = tree.objects();
+        let journal = tree.regsweep().join("runs").join(report.run()).join("journal.jsonl");
+        let mut text = fs::read_to_string(&journal).unwrap();
+        text.push_str("{\"event\":\"purging\",\"at\":\"2026-01-01T00:00:00Z\"}\n");
+        fs::write(&journal, text).unwrap();
+        let refused = trash(&["restore", "--registry-stopped", report.run()], &tree);
+        refused.exits(2);
+        assert!(refused.stderr.contains("is being deleted: it cannot be restored"), "{}", refused.stderr);
+        assert!(trash(&["list"], &tree).text().contains("half-purged"));
+        let names = if by_name { vec!["purge", report.run()] } else { vec!["purge"] };
+        trash(&names, &tree).exits(0);
+        let path = format!("docker/registry/v2/_regsweep/runs/{}/trash", report.run());
+        assert_eq!(tree.fingerprint().bytes_below(&path), 0);
+        assert!(trash(&["list"], &tree).text().contains("the trash is empty"));
+        assert_eq!(tree.objects(), objects);
+    }
+}
+
 /// A journal whose last line is half a line, as a crash in the middle of a write leaves it.
 #[test]
 fn a_torn_last_line_of_the_journal_is_no_obstacle() {
