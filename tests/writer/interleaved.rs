@@ -233,8 +233,8 @@ impl Scenario {
             let push = &state.push;
             let moments = (push.verified, push.revision_written, push.tag_written);
             format!(
-                "{}: {case:?}, {operations} operations, last move {}, last look until {:?}\npush {outcome:?}; verified, \
-                 revision and tag before {moments:?}\nrun {:?}\nfindings {}",
+                "{}: {case:?}, {operations} operations, last move {}, last look until {:?}\npush {outcome:?}; \
+                 verified, revision and tag before {moments:?}\nrun {:?}\nfindings {}",
                 self.what,
                 state.last_move,
                 state.last_look_ended,
@@ -284,9 +284,9 @@ impl Scenario {
         }
         let broken: Vec<_> = self.delivered.difference(&now).map(|fact| tree.explain(fact)).collect();
         // The one race: the manifest was being put while the run looked for the last time, and nothing of it was to be
-        // seen. The registry had looked for its layers before they went, and only the tag comes after the last look. Of
-        // its revision link nothing is to be seen if that comes after the last look as well; or if it was written before
-        // the run looked for the first time, or in the same tick of the clock with the same content.
+        // seen. The registry had looked for its layers before they went, and only the tag comes after the last look.
+        // Of its revision link nothing is to be seen if that comes after the last look as well; or if it was written
+        // before the run looked for the first time, or in the same tick of the clock with the same content.
         let push = &state.push;
         let looked_until = state.last_look_ended.unwrap_or(0);
         let is_in_flight = how.is_none()
@@ -348,9 +348,9 @@ fn t20_a_push_at_every_point_of_a_run_is_whole_or_told_to_fail() {
     }
     let get = |count: &AtomicUsize| count.load(Ordering::Relaxed);
     println!(
-        "writer: {tried} of {all} interleavings (a seeded sample) with {operations} operations: {} pushes whole, {} told \
-         that they failed, {} runs stopped, {} of which left something to the next run to put back, {} in the race that \
-         only a read-only registry closes ({} with the tag alone after the last look)",
+        "writer: {tried} of {all} interleavings (a seeded sample) with {operations} operations: {} pushes whole, {} \
+         told that they failed, {} runs stopped, {} of which left something to the next run to put back, {} in the \
+         race that only a read-only registry closes ({} with the tag alone after the last look)",
         get(&tally.whole),
         get(&tally.refused),
         get(&tally.stopped) + get(&tally.failed),

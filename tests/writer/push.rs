@@ -1,9 +1,9 @@
 //! A push as registry 2.8 does it on the disk, one file-system step at a time, and what it decides in between.
 //!
-//! The client asks for every blob first (`HEAD`), and leaves out what the registry has. So what decides whether an image
-//! is whole in the end are the answers that the registry gives on the way: they are given here as it gives them, from
-//! what is on the disk at that moment (distribution 2.8, `registry/storage`: `blobwriter.go`, `linkedblobstore.go`,
-//! `schema2manifesthandler.go`, `manifestlisthandler.go`, `tagstore.go`).
+//! The client asks for every blob first (`HEAD`), and leaves out what the registry has. So what decides whether an
+//! image is whole in the end are the answers that the registry gives on the way: they are given here as it gives them,
+//! from what is on the disk at that moment (distribution 2.8, `registry/storage`: `blobwriter.go`,
+//! `linkedblobstore.go`, `schema2manifesthandler.go`, `manifestlisthandler.go`, `tagstore.go`).
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
