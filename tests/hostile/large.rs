@@ -368,6 +368,10 @@ fn configs_that_never_end() {
             &[OsStr::new("gc"), OsStr::new("-d"), config.as_os_str()][..],
             &[OsStr::new("gc"), OsStr::new("-d"), OsStr::new("--config"), config.as_os_str(), root.as_os_str()],
         ] {
+            // What is a plain file is read in the same way wherever it is named.
+            if runs > 0 && arguments.len() > 3 && fs::metadata(&config).unwrap().is_file() {
+                continue;
+            }
             let (run, peak) = measured(arguments);
             println!("    {what}: exit {}, {} MB, {}", run.code, peak >> 20, run.stderr.trim_end());
             // A key that no registry knows is passed over, however long it is.
