@@ -1,8 +1,8 @@
-//! `kill -9`, for real: the binary is killed at moments that nobody chose, again and again, and whatever is on the disk
-//! then is a registry that delivers everything that it delivered before.
+//! `kill -9`, for real: the binary is killed at moments that nobody chose, again and again, and whatever is on the
+//! disk then is a registry that delivers everything that it delivered before.
 //!
-//! A delay alone would hit other places on a fast machine than on a slow one. So each kill waits for a stage of the run,
-//! as its journal and its trash show it, and then for a while more, which is shortened when it was too long.
+//! A delay alone would hit other places on a fast machine than on a slow one. So each kill waits for a stage of the
+//! run, as its journal and its trash show it, and then for a while more, which is shortened when it was too long.
 
 #![allow(clippy::disallowed_methods, reason = "tests build and break trees")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
@@ -267,8 +267,8 @@ fn runs_that_are_killed() {
     }
     let of = |hit| hits.get(&hit).copied().unwrap_or_default();
     println!(
-        "COUNTED {kills} kills in {rounds} rounds, {pushes} pushes in between; {} before the first move, {} while things \
-         moved, {} after the mark, {} at the end; {} objects, an undisturbed run takes {} ms",
+        "COUNTED {kills} kills in {rounds} rounds, {pushes} pushes in between; {} before the first move, {} while \
+         things moved, {} after the mark, {} at the end; {} objects, an undisturbed run takes {} ms",
         of(Hit::BeforeTheFirstMove),
         of(Hit::WhileMoving),
         of(Hit::AfterTheMark),
@@ -324,7 +324,7 @@ fn restores_that_are_killed() {
         rounds += 1;
     }
     println!(
-        "COUNTED {kills} kills of a restore in {rounds} rounds, {alive} while it ran, {amid} left half of it in the trash"
+        "COUNTED {kills} kills of a restore in {rounds} rounds, {alive} while it ran, {amid} left half in the trash"
     );
     assert!(amid >= 3, "no kill has hit a restore amid its work");
 }
@@ -361,7 +361,7 @@ fn purges_that_are_killed() {
         rounds += 1;
     }
     println!(
-        "COUNTED {kills} kills of a purge in {rounds} rounds, {alive} while it ran, {amid} left half of it in the trash"
+        "COUNTED {kills} kills of a purge in {rounds} rounds, {alive} while it ran, {amid} left half in the trash"
     );
     assert!(amid >= 3, "no kill has hit a purge amid its work");
 }

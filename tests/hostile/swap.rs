@@ -309,8 +309,8 @@ fn swap_everything(work: Work, seed: u64) {
         }
     }
     println!(
-        "COUNTED {work:?}: {calls} calls, {} folders, {made} swaps, {complained} of them stopped the work, {absent} where \
-         the folder was not there",
+        "COUNTED {work:?}: {calls} calls, {} folders, {made} swaps, {complained} of them stopped the work, {absent} \
+         where the folder was not there",
         targets.len()
     );
     assert!(made > absent, "most swaps were made");
