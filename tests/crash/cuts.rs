@@ -214,7 +214,8 @@ impl Moment {
                 let part = if choice.quarters == 3 { written.saturating_sub(1) } else { written * choice.quarters / 4 };
                 let length = usize::try_from(part.clamp(synced, written)).unwrap();
                 let (_, content) = self.contents.files().find(|(other, _)| other == path).unwrap();
-                disk.write(path, &content[..length]);
+                // The lock is written anew by each run, and not always as long; nothing depends on what it holds.
+                disk.write(path, &content[..length.min(content.len())]);
             }
         }
         disk

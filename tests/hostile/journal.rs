@@ -115,7 +115,9 @@ fn edited_journals_lead_nowhere() {
             let delivered = tree.deliverable(false);
             let left = tree.objects();
 
-            for flags in [&["list"][..], &["list", "--format", "json"]] {
+            // To list is the same before each.
+            let lists: &[&[&str]] = if command == "gc" { &[&["list"], &["list", "--format", "json"]] } else { &[] };
+            for flags in lists {
                 let listed = trash(&tree, flags[0], &flags[1..]);
                 listed.exits(0);
                 assert_plain(&listed, &case);
@@ -148,7 +150,7 @@ fn edited_journals_lead_nowhere() {
                     done.exits(0)
                 }
             };
-            runs += 3;
+            runs += 1 + lists.len();
             refused += usize::from(done.code != 0);
         }
     }

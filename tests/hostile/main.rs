@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests build and break trees")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
+mod configs;
 mod digests;
 mod journal;
 mod large;
