@@ -71,6 +71,8 @@ pub struct RepositoryMarking {
     pub tainted: bool,
     /// A folder whose contents nobody knows, and which no taint makes up for: no blob is safe then.
     pub unlistable: Option<String>,
+    /// Whether a live manifest could not be read.
+    pub has_unreadable_manifest: bool,
 }
 
 impl RepositoryMarking {
@@ -169,6 +171,14 @@ pub fn mark(
             marked
         })
         .collect();
+    // What cannot be read may be a sparse index, and what that names may lie in another repository alone, untagged
+    // there. No client gets it through the index; but it may be whole tomorrow, so the blobs of every image stay.
+    if marked.iter().any(|marked| marked.has_unreadable_manifest) {
+        for (id, manifest) in store.manifests() {
+            let references = manifest.children.iter().chain(&manifest.blobs).chain(&manifest.foreign);
+            std::iter::once(&id).chain(references).for_each(|&id| marking.keep(digests, id));
+        }
+    }
     marking.repositories = marked;
     marking
 }
@@ -189,6 +199,7 @@ struct Walk<'a> {
     referrers: HashMap<DigestId, Vec<DigestId>>,
     taints: Vec<String>,
     unlistable: Option<String>,
+    has_unreadable_manifest: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -212,6 +223,7 @@ impl<'a> Walk<'a> {
             referrers: HashMap::new(),
             taints: Vec::new(),
             unlistable: None,
+            has_unreadable_manifest: false,
         }
     }
 
@@ -272,6 +284,7 @@ impl<'a> Walk<'a> {
             self.find(Severity::Error, FindingKind::TaintedRepository, self.repository.path.clone(), message);
         }
         let unlistable = self.unlistable.take();
+        let has_unreadable_manifest = self.has_unreadable_manifest;
         self.references.extend(&self.manifests);
         self.references.sort_unstable();
         self.references.dedup();
@@ -280,7 +293,15 @@ impl<'a> Walk<'a> {
         let stays = |id: &DigestId| manifests.binary_search(id).is_ok() && !reached_by_tags.contains(id);
         let revisions = self.repository.revisions.iter().filter(|revision| revision.link != LinkState::Absent);
         let untagged_kept = revisions.filter(|revision| stays(&revision.id)).count() as u64;
-        RepositoryMarking { untagged_kept, manifests, references: self.references, tags, tainted, unlistable }
+        RepositoryMarking {
+            untagged_kept,
+            manifests,
+            references: self.references,
+            tags,
+            tainted,
+            unlistable,
+            has_unreadable_manifest,
+        }
     }
 
     /// Judges the tags, and makes roots of what they keep.
@@ -398,6 +419,7 @@ impl<'a> Walk<'a> {
                     self.taints.push(message);
                 }
                 Some(Loaded::Unreadable(why)) => {
+                    self.has_unreadable_manifest = true;
                     let message = format!("manifest {} cannot be read: {why}", self.digests.digest(id));
                     self.find(Severity::Error, FindingKind::Unreadable, self.revision_path(id), message.clone());
                     self.taints.push(message);

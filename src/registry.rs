@@ -293,6 +293,8 @@ impl Dir {
     /// garbage. A folder's link count says how many folders are in it; where it does not count them (btrfs, very large
     /// folders of ext4), the folder is listed twice.
     ///
+    /// Symbolic links are not counted: see [`Dir::for_each_twice`].
+    ///
     /// `before` is what the folder was before the listing. One that another process has removed something from
     /// meanwhile is not short.
     ///
@@ -310,12 +312,36 @@ impl Dir {
             }
             before.links.min(self.stamp()?.links).saturating_sub(2)
         } else {
-            rustix::fs::seek(&self.handle, rustix::fs::SeekFrom::Start(0))
-                .map_err(|errno| self.unreadable(Path::new(""), errno))?;
-            let mut again = 0;
-            self.for_each(|_, kind| again += u64::from(kind == Kind::Directory))?;
-            again
+            self.count_again(|kind| kind == Kind::Directory)?
         };
+        self.check_listing(listed, held)
+    }
+
+    /// [`Dir::for_each_of_all`] for the few folders in which symbolic links are usual: those of the repositories. No
+    /// link count tells how many there are, so the folder is listed a second time.
+    ///
+    /// # Errors
+    /// As for [`Dir::for_each_of_all`].
+    pub fn for_each_twice(&self, before: Stamp, mut each: impl FnMut(&[u8], Kind)) -> Result<(), Unreadable> {
+        let mut listed = 0;
+        self.for_each_of_all(before, |name, kind| {
+            listed += u64::from(kind == Kind::SymbolicLink);
+            each(name, kind);
+        })?;
+        let held = self.count_again(|kind| kind == Kind::SymbolicLink)?;
+        self.check_listing(listed, held)
+    }
+
+    /// How many entries of a kind another listing gives.
+    fn count_again(&self, is_counted: impl Fn(Kind) -> bool) -> Result<u64, Unreadable> {
+        rustix::fs::seek(&self.handle, rustix::fs::SeekFrom::Start(0))
+            .map_err(|errno| self.unreadable(Path::new(""), errno))?;
+        let mut count = 0;
+        self.for_each(|_, kind| count += u64::from(is_counted(kind)))?;
+        Ok(count)
+    }
+
+    fn check_listing(&self, listed: u64, held: u64) -> Result<(), Unreadable> {
         if listed < held {
             return Err(Unreadable { path: self.path.clone(), cause: Cause::ShortListing { listed, held } });
         }

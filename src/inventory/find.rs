@@ -114,7 +114,7 @@ fn explore_folder(
     above.push(stamp.identity());
     let is_top = candidate.above.is_empty();
     let (mut is_repository, mut has_linked_part, mut has_unknown_entries) = (false, false, false);
-    dir.for_each_of_all(stamp, |name, kind| {
+    dir.for_each_twice(stamp, |name, kind| {
         let path = candidate.path.join(component(name));
         let is_part = [MANIFESTS, LAYERS, UPLOADS].iter().any(|part| part.as_bytes() == name);
         let is_hidden = name.starts_with(b".") || name == b"lost+found" || name.starts_with(b"_");

@@ -324,7 +324,7 @@ impl Reader<'_> {
     fn uploads(&mut self) -> Result<(), Unreadable> {
         let Some(dir) = self.open(&self.repository.path.join(UPLOADS))? else { return Ok(()) };
         let mut names = Vec::new();
-        dir.for_each(|name, kind| {
+        dir.for_each_of_all(dir.stamp()?, |name, kind| {
             let id = std::str::from_utf8(name).ok().and_then(|text| UploadId::parse(text).ok());
             match id {
                 Some(id) if kind == Kind::Directory => names.push(id),
@@ -345,8 +345,12 @@ impl Reader<'_> {
                 Some(started) => started,
                 None => match dir.look(folder)? {
                     Some(looked) => looked.stamp.modified().0,
-                    // Finished or purged by the registry since it was listed: nothing to say about it.
-                    None => continue,
+                    // Finished or purged by the registry since it was listed: nothing to say about it, but a repository
+                    // in which something is going on is not empty.
+                    None => {
+                        self.repository.has_unknown_entries = true;
+                        continue;
+                    }
                 },
             };
             self.repository.uploads.push(Upload { id, started });

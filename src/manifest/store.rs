@@ -101,6 +101,14 @@ impl Store {
         self.loaded.get(&id)
     }
 
+    /// Every manifest that was read and is whole, in no order.
+    pub fn manifests(&self) -> impl Iterator<Item = (DigestId, &Manifest)> {
+        self.loaded.iter().filter_map(|(&id, loaded)| match loaded {
+            Loaded::Manifest(manifest) => Some((id, manifest)),
+            _ => None,
+        })
+    }
+
     /// The manifest of this digest, if it was read and is whole.
     pub fn manifest(&self, id: DigestId) -> Option<&Manifest> {
         match self.loaded.get(&id) {
