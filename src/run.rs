@@ -14,7 +14,7 @@ use crate::layout::{REGSWEEP, shown_path};
 use crate::plan::Totals;
 use crate::progress::{Phase, Watch};
 use crate::registry::Registry;
-use crate::sweep::{self, Completed, LockError, Runs, State, SweepError, Swept};
+use crate::sweep::{self, Completed, LockError, Runs, State, SweepError, Swept, Unrecovered};
 
 /// The path of a finding about the whole registry, relative to the `v2` folder like all others.
 const WHOLE: &str = ".";
@@ -117,11 +117,15 @@ fn look_for_other_runs(registry: &Registry, findings: &Findings) {
     match Runs::of(registry).and_then(|runs| runs.list()) {
         Err(error) => note(format!("cannot see whether an earlier run was cut off: {error}")),
         Ok(runs) => {
-            for run in runs.iter().filter(|run| run.state() == State::CutOff) {
-                note(format!(
-                    "run {} was cut off; the next sweep puts back what it had moved, before it looks at anything",
-                    run.id
-                ));
+            for run in runs {
+                match run.state() {
+                    State::CutOff => note(format!(
+                        "run {} was cut off; the next sweep puts back what it had moved, before it looks at anything",
+                        run.id
+                    )),
+                    State::Foreign => note(format!("a sweep would be refused: {}", Unrecovered::Foreign(run.id))),
+                    State::Finished | State::Kept | State::HalfPurged => {}
+                }
             }
         }
     }
@@ -145,7 +149,10 @@ pub fn real_run(registry: &Registry, options: Options, findings: &Findings, watc
     };
     let unfinished = match sweep::recover(&runs, findings, watch) {
         Ok(unfinished) => unfinished,
-        Err(why) => return failed(why),
+        Err(foreign @ Unrecovered::Foreign(_)) => {
+            return Ended::early(complain(How::Refused, foreign.to_string(), findings));
+        }
+        Err(Unrecovered::Failed(why)) => return failed(why),
     };
     let mut what = options.collect;
     if !options.accept_shrink {

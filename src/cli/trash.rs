@@ -80,7 +80,7 @@ pub(crate) fn main(command: &Command) -> Result<Exit, Failure> {
 struct Listed {
     run: String,
     /// `kept`: it can be restored or purged. `cut-off`: the next `gc` puts it back. `half-purged`: the next `gc` deletes
-    /// the rest.
+    /// the rest. `foreign`: another version of regsweep has made it.
     state: &'static str,
     began_at: Option<String>,
     /// How many things it moved.
@@ -106,6 +106,7 @@ fn list(target: &Target, format: Format) -> Result<Exit, Failure> {
                 State::Kept => "kept",
                 State::CutOff => "cut-off",
                 State::HalfPurged => "half-purged",
+                State::Foreign => "foreign",
                 State::Finished => return None,
             };
             // A time and nothing else: somebody may have edited the journal.
@@ -125,6 +126,7 @@ fn list(target: &Target, format: Format) -> Result<Exit, Failure> {
                 let about = match run.state {
                     "kept" => format!("{:>15} {:>12}", counted(run.items, "thing", "things"), bytes(run.bytes)),
                     "cut-off" => "the next gc puts it back".to_owned(),
+                    "foreign" => "made by another version of regsweep".to_owned(),
                     _ => "the next gc deletes the rest".to_owned(),
                 };
                 writeln!(out, "{:<28} {:<11} {about}", run.run, run.state)?;
@@ -144,6 +146,9 @@ fn find(runs: &Runs, name: &str, will_do: impl Fn(State) -> bool) -> Result<Run,
         Some(State::Kept) => String::new(),
         Some(State::CutOff) => format!("run '{name}' was cut off: the next `regsweep gc` puts back what it had moved"),
         Some(State::HalfPurged) => format!("the trash of run '{name}' is being deleted: it cannot be restored"),
+        Some(State::Foreign) => {
+            format!("run '{name}' was made by another version of regsweep, which has to be used for it")
+        }
         Some(State::Finished) | None => {
             format!("no run '{name}' has anything in its trash; `regsweep trash list` names those that do")
         }

@@ -98,6 +98,8 @@ pub struct Progress {
     pub purged: bool,
     /// Whether everything was put back.
     pub restored: bool,
+    /// Whether it says that it is of another schema than [`SCHEMA`]: then nobody here knows what its lines mean.
+    pub foreign: bool,
 }
 
 /// A journal that is being written.
@@ -202,7 +204,10 @@ pub fn progress_of(journal: impl Read) -> io::Result<Progress> {
             continue;
         }
         match serde_json::from_slice(&line) {
-            Ok(Event::Begin { at, .. }) => progress.began = Some(at),
+            Ok(Event::Begin { at, schema, .. }) => {
+                progress.began = Some(at);
+                progress.foreign |= schema != SCHEMA;
+            }
             Ok(Event::Swept { quarantine, moved, bytes, .. }) => {
                 progress.swept = Some((moved, bytes));
                 progress.quarantine = quarantine;

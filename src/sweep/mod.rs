@@ -331,25 +331,45 @@ fn commit(
     }
 }
 
+/// Why it could not be cleared up after an earlier run.
+#[derive(Debug, thiserror::Error)]
+pub enum Unrecovered {
+    /// Another version of regsweep has made it. Nothing was touched.
+    #[error(
+        "run {0} was made by another version of regsweep, and this one does not understand its journal. Let that version \
+         finish it (gc), restore it or purge it; nothing was touched"
+    )]
+    Foreign(RunId),
+    /// Something could not be put back, or not even be looked at: one line that says what, and why.
+    #[error("{0}")]
+    Failed(String),
+}
+
 /// Clears up after runs that were cut off, before anything is looked at, and says so: what was moved before the mark
 /// *swept* is put back. Returns the runs that were cut off after it: their trash is to be deleted at the end.
 ///
 /// # Errors
-/// One line that says what could not be put back, and why. Nothing may be swept then.
-pub fn recover(runs: &Runs, findings: &Findings, watch: &dyn Watch) -> Result<Vec<Run>, String> {
-    let all = runs.list().map_err(|error| format!("cannot see whether an earlier run was cut off: {error}"))?;
+/// [`Unrecovered`]. Nothing may be swept then.
+pub fn recover(runs: &Runs, findings: &Findings, watch: &dyn Watch) -> Result<Vec<Run>, Unrecovered> {
+    let all = runs
+        .list()
+        .map_err(|error| Unrecovered::Failed(format!("cannot see whether an earlier run was cut off: {error}")))?;
+    if let Some(run) = all.iter().find(|run| run.state() == State::Foreign) {
+        return Err(Unrecovered::Foreign(run.id.clone()));
+    }
     let mut half_purged = Vec::new();
     for run in all {
         let path = Path::new(crate::layout::REGSWEEP).join("runs").join(run.id.as_str());
         let note = |message: String| findings.add(Severity::Info, FindingKind::UnfinishedRun, None, &path, message);
         match run.state() {
-            State::Finished | State::Kept => {}
+            State::Finished | State::Kept | State::Foreign => {}
             State::HalfPurged => {
                 note(format!("run {} was cut off while it deleted its trash; the rest is deleted now", run.id));
                 half_purged.push(run);
             }
             State::CutOff => {
-                let failed = |why: String| format!("cannot put back what run {} has moved: {why}", run.id);
+                let failed =
+                    |why: String| Unrecovered::Failed(format!("cannot put back what run {} has moved: {why}", run.id));
                 let back =
                     runs.put_back(&run, &watch.begin(Phase::Restore)).map_err(|error| failed(error.to_string()))?;
                 if let Some((path, why)) = back.failed.first() {

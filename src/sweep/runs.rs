@@ -56,6 +56,9 @@ pub enum State {
     HalfPurged,
     /// Its trash is kept, for `trash restore` or `trash purge`.
     Kept,
+    /// Another version of regsweep has made it, whose journal this one does not understand. Nothing is done about it,
+    /// and nothing else either: what lies in its trash may be needed.
+    Foreign,
     /// Nothing is left to do.
     Finished,
 }
@@ -77,6 +80,8 @@ impl Run {
     /// What is to be done about it.
     pub fn state(&self) -> State {
         match &self.progress {
+            Progress { foreign: true, .. } if self.has_trash => State::Foreign,
+            Progress { foreign: true, .. } => State::Finished,
             // The trash goes before either is noted. Where it is there, a power cut has brought it back.
             Progress { purged: true, .. } if self.has_trash => State::HalfPurged,
             Progress { restored: true, .. } if self.has_trash => State::CutOff,

@@ -6,7 +6,7 @@ use std::fs;
 use crate::support::formats::halves;
 use crate::support::process::{Run, finish, regsweep};
 use crate::support::report::Report;
-use crate::support::scenario::{collect, gc};
+use crate::support::scenario::{collect, gc, refuses};
 use crate::support::tree::{Manifest, Tree};
 use crate::{HOUR, everything};
 
@@ -316,6 +316,33 @@ fn t27_a_purge_that_was_cut_off_is_finished_by_the_next_purge() {
         assert_eq!(tree.fingerprint().bytes_below(&path), 0);
         assert!(trash(&["list"], &tree).text().contains("the trash is empty"));
         assert_eq!(tree.objects(), objects);
+    }
+}
+
+/// Nobody knows what the lines of another version's journal mean: nothing is put back, deleted or swept because of them.
+#[test]
+fn t27_a_run_of_another_version_is_left_alone() {
+    for (keep_the_mark, flags) in [(false, &["-m"][..]), (true, &["-m"]), (true, &[])] {
+        let tree = everything();
+        let report = quarantine(&tree);
+        cut_off(&tree, &report, keep_the_mark);
+        tree.orphan("new garbage");
+        let journal = tree.regsweep().join("runs").join(report.run()).join("journal.jsonl");
+        let text = fs::read_to_string(&journal).unwrap();
+        fs::write(&journal, text.replace("regsweep.journal/1", "regsweep.journal/2")).unwrap();
+        let before = tree.fingerprint().files();
+        let refused = refuses(&tree, flags);
+        assert!(refused.says("was made by another version of regsweep"), "{}", refused.stderr);
+        let dry = gc(&tree, &[&["--dry-run"], flags].concat());
+        assert!(dry.report().has("warning", "a sweep would be refused: run"), "{}", dry.text());
+        assert!(trash(&["list"], &tree).text().contains("made by another version"));
+        trash(&["restore", "--registry-stopped", report.run()], &tree).exits(2);
+        trash(&["purge", report.run()], &tree).exits(2);
+        assert!(trash(&["purge"], &tree).text().contains("nothing to purge"));
+        let path = |files: crate::support::fingerprint::Fingerprint| files.below("docker/registry/v2/blobs");
+        assert_eq!(path(before).changes_to(&path(tree.fingerprint().files())), Vec::<String>::new());
+        let aside = format!("docker/registry/v2/_regsweep/runs/{}/trash", report.run());
+        assert!(tree.fingerprint().bytes_below(&aside) > 0);
     }
 }
 
