@@ -32,7 +32,7 @@ use rayon::prelude::*;
 use crate::digest::Digest;
 use crate::finding::{FindingKind, Findings, Severity};
 use crate::inventory::{DigestId, Digests, Inventory, LinkState, Repository};
-use crate::layout::{LAYERS, MANIFESTS, REVISIONS, TAGS};
+use crate::layout::{LAYERS, MANIFESTS, REPOSITORIES, REVISIONS, TAGS};
 use crate::manifest::{Expect, Loaded, Manifest, Store};
 use crate::policy::{Policy, TagFate, judge};
 use crate::progress::Meter;
@@ -159,27 +159,28 @@ pub fn mark(
 ) -> Marking {
     let Inventory { digests, repositories, .. } = inventory;
     let mut marking = Marking::new(digests.blobs().len());
-    meter.expect(repositories.len() as u64);
-    let marked: Vec<RepositoryMarking> = repositories
-        .par_iter()
-        .map(|repository| {
+    let walk = |policy| -> Vec<RepositoryMarking> {
+        meter.expect(repositories.len() as u64);
+        let marked = repositories.par_iter().map(|repository| {
             let marked = Walk::new(digests, store, links, findings, repository).run(policy, young);
-            for &id in marked.manifests.iter().chain(&marked.references) {
-                marking.keep(digests, id);
-            }
             meter.add(1);
             marked
-        })
-        .collect();
-    // What cannot be read may be a sparse index, and what that names may lie in another repository alone, untagged
-    // there. No client gets it through the index; but it may be whole tomorrow, so the blobs of every image stay.
-    if marked.iter().any(|marked| marked.has_unreadable_manifest) {
-        for (id, manifest) in store.manifests() {
-            let references = manifest.children.iter().chain(&manifest.blobs).chain(&manifest.foreign);
-            std::iter::once(&id).chain(references).for_each(|&id| marking.keep(digests, id));
-        }
+        });
+        marked.collect()
+    };
+    marking.repositories = walk(policy);
+    if policy.delete_untagged && marking.repositories.iter().any(|marked| marked.has_unreadable_manifest) {
+        // It may be a sparse index, and what that names may lie in another repository alone, untagged there.
+        let message = "a manifest that is needed cannot be read, and may be an index of images in any repository: \
+                       untagged manifests stay in this run";
+        findings.add(Severity::Error, FindingKind::Unreadable, None, Path::new(REPOSITORIES), message);
+        marking.repositories = walk(Policy { delete_untagged: false });
     }
-    marking.repositories = marked;
+    marking.repositories.par_iter().for_each(|marked| {
+        for &id in marked.manifests.iter().chain(&marked.references) {
+            marking.keep(digests, id);
+        }
+    });
     marking
 }
 

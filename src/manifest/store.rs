@@ -101,14 +101,6 @@ impl Store {
         self.loaded.get(&id)
     }
 
-    /// Every manifest that was read and is whole, in no order.
-    pub fn manifests(&self) -> impl Iterator<Item = (DigestId, &Manifest)> {
-        self.loaded.iter().filter_map(|(&id, loaded)| match loaded {
-            Loaded::Manifest(manifest) => Some((id, manifest)),
-            _ => None,
-        })
-    }
-
     /// The manifest of this digest, if it was read and is whole.
     pub fn manifest(&self, id: DigestId) -> Option<&Manifest> {
         match self.loaded.get(&id) {
@@ -134,6 +126,10 @@ fn read(registry: &Registry, digests: &Digests, id: DigestId, expect: Expect) ->
                 _ => Loaded::Blob,
             };
             return (loaded, Vec::new());
+        }
+        // It is known what it is, and that will not be another thing tomorrow.
+        Err(Unreadable { cause: cause @ Cause::NotAFile, .. }) => {
+            return (Loaded::Damaged(cause.to_string().into()), Vec::new());
         }
         Err(unreadable) => return (Loaded::Unreadable(unreadable.cause.to_string().into()), Vec::new()),
     };
