@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::digests::DigestId;
 use super::repositories::Watched;
-use super::unknown;
+use super::{symbolic_link, unknown};
 use crate::digest::{Algorithm, Digest};
 use crate::finding::{FindingKind, Findings, Severity};
 use crate::layout::{BLOBS, DATA, blob_dir, component, is_debris};
@@ -215,11 +215,6 @@ fn is_symbolic_link(v2: &Dir, path: &Path, findings: &Findings) -> Result<bool, 
         symbolic_link(findings, path);
     }
     Ok(is_link)
-}
-
-fn symbolic_link(findings: &Findings, path: &Path) {
-    let message = "a symbolic link: what is behind it is marked, and never swept";
-    findings.add(Severity::Info, FindingKind::SymbolicLink, None, path, message);
 }
 
 fn temporary(findings: &Findings, path: &Path) {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::repositories::Watched;
-use super::unknown;
+use super::{symbolic_link, unknown};
 use crate::finding::{FindingKind, Findings, Severity};
 use crate::layout::{LAYERS, MANIFESTS, REPOSITORIES, UPLOADS, component};
 use crate::registry::{Cause, Kind, Registry, Unreadable};
@@ -150,9 +150,4 @@ fn explore_folder(
         explored.watched = Some(Watched { path: candidate.path.clone(), stamp });
     }
     Ok(())
-}
-
-pub(super) fn symbolic_link(findings: &Findings, path: &Path) {
-    let message = "a symbolic link: what is behind it is marked and kept, and nothing is removed through it";
-    findings.add(Severity::Info, FindingKind::SymbolicLink, None, path, message);
 }

@@ -118,3 +118,9 @@ fn look_for_unknown_entries(registry: &Registry, findings: &Findings) {
 fn unknown(findings: &Findings, repository: Option<&str>, path: &Path) {
     findings.add(Severity::Info, FindingKind::UnknownEntry, repository, path, "not part of a registry's layout; kept");
 }
+
+/// Notes a symbolic link.
+fn symbolic_link(findings: &Findings, path: &Path) {
+    let message = "a symbolic link: what is behind it is marked and kept, and nothing is removed through it";
+    findings.add(Severity::Info, FindingKind::SymbolicLink, None, path, message);
+}

@@ -5,8 +5,8 @@
 use std::path::{Path, PathBuf};
 
 use super::digests::{DigestId, Digests};
-use super::find::{Folder, symbolic_link};
-use super::unknown;
+use super::find::Folder;
+use super::{symbolic_link, unknown};
 use crate::digest::{Algorithm, Digest};
 use crate::finding::{FindingKind, Findings, Severity};
 use crate::layout::{

@@ -14,6 +14,7 @@ mod damage;
 mod forgotten;
 mod found;
 mod leftovers;
+mod links;
 mod names;
 mod referents;
 mod roots;
