@@ -323,7 +323,7 @@ fn advice(args: &Args, report: &Report<'_>, has_ended_early: bool) -> Vec<String
         flags.push_str(&format!(" --min-age '{}'", age.text));
     }
     if let Some(share) = args.max_delete.as_ref() {
-        flags.push_str(&format!(" --max-delete {}", share.text));
+        flags.push_str(&format!(" --max-delete '{}'", share.text));
     }
     if args.accept_shrink {
         flags.push_str(" --accept-shrink");

@@ -40,6 +40,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use indicatif::HumanCount;
 use jiff::Timestamp;
 use rayon::prelude::*;
 
@@ -376,8 +377,9 @@ pub fn recover(runs: &Runs, findings: &Findings, watch: &dyn Watch) -> Result<Ve
                     let left = back.failed.len();
                     return Err(failed(format!("{}: {why} ({left} things are still in its trash)", shown_path(path))));
                 }
+                let count = HumanCount(back.items);
                 let things =
-                    if back.items == 1 { "1 thing was".to_owned() } else { format!("{} things were", back.items) };
+                    if back.items == 1 { format!("{count} thing was") } else { format!("{count} things were") };
                 note(match back.anew {
                     0 => format!("run {} was cut off; {things} put back", run.id),
                     anew => format!(
