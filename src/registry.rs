@@ -7,6 +7,7 @@ mod dir;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub(crate) use dir::kind_of;
 pub use dir::{Cause, Content, Dir, Kind, Looked, MAX_LINK_BYTES, Stamp, Unreadable};
 
 use crate::layout::{BLOBS, REPOSITORIES, shown_path};

@@ -502,7 +502,8 @@ fn read_to_end(file: &OwnedFd, expected: u64, limit: u64) -> Result<Vec<u8>, Err
     Ok(bytes)
 }
 
-fn kind_of(file_type: FileType) -> Kind {
+/// The kind of a file of this type.
+pub(crate) fn kind_of(file_type: FileType) -> Kind {
     match file_type {
         FileType::Directory => Kind::Directory,
         FileType::RegularFile => Kind::File,

@@ -15,7 +15,7 @@ use std::path::{Component, Path};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, RawDir, Uid};
 use rustix::io::Errno;
 
-use crate::registry::{Dir, Kind};
+use crate::registry::{Dir, Kind, kind_of};
 use crate::seam::{self, Seam};
 
 const OPEN_FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -212,14 +212,11 @@ impl Folder {
             }
             at_most -= 1;
             let kind = match entry.file_type() {
-                FileType::Directory => Kind::Directory,
-                FileType::RegularFile => Kind::File,
-                FileType::Symlink => Kind::SymbolicLink,
                 FileType::Unknown => match self.kind(crate::layout::component(name))? {
                     Some(kind) => kind,
                     None => continue,
                 },
-                _ => Kind::Other,
+                known => kind_of(known),
             };
             entries.push((name.to_owned(), kind));
         }
@@ -231,12 +228,7 @@ impl Folder {
     /// # Errors
     /// Whatever the system says, except that it is absent.
     pub fn kind(&self, name: &Path) -> io::Result<Option<Kind>> {
-        Ok(self.stat(name)?.map(|stat| match FileType::from_raw_mode(stat.st_mode) {
-            FileType::Directory => Kind::Directory,
-            FileType::RegularFile => Kind::File,
-            FileType::Symlink => Kind::SymbolicLink,
-            _ => Kind::Other,
-        }))
+        Ok(self.stat(name)?.map(|stat| kind_of(FileType::from_raw_mode(stat.st_mode))))
     }
 
     /// The size of a regular file in bytes; `None` if there is none.

@@ -164,7 +164,7 @@ impl Drop for Lease {
 /// agree on the time.
 fn is_alive(folder: &Folder, theirs: &OurFile) -> io::Result<bool> {
     let (_, beaten) = theirs.identity_and_time()?;
-    if let Some(lives) = peek(theirs)?.and_then(|holder| holder.lives()) {
+    if let Some(lives) = Holder::written_in(theirs)?.and_then(|holder| holder.lives()) {
         return Ok(lives);
     }
     let name = format!("{LEASE_FILE}.{}.now", std::process::id());
@@ -179,20 +179,15 @@ fn is_alive(folder: &Folder, theirs: &OurFile) -> io::Result<bool> {
 /// The same without making a file: by the clock of this machine.
 fn is_there(theirs: &OurFile) -> io::Result<bool> {
     let (_, beaten) = theirs.identity_and_time()?;
-    let lives = peek(theirs)?.and_then(|holder| holder.lives());
+    let lives = Holder::written_in(theirs)?.and_then(|holder| holder.lives());
     Ok(lives.unwrap_or_else(|| jiff::Timestamp::now().as_second() - beaten < LEASE))
-}
-
-/// Who wrote this; `None` if it does not say.
-fn peek(file: &OurFile) -> io::Result<Option<Holder>> {
-    Ok(serde_json::from_slice(&file.first_bytes(4096)?).ok())
 }
 
 /// Who wrote this; somebody unknown, if it does not say.
 fn read(file: &OurFile) -> io::Result<Holder> {
     let unknown =
         || Holder { pid: 0, host: "an unknown machine".to_owned(), since: "an unknown time".to_owned(), process: None };
-    Ok(peek(file)?.unwrap_or_else(unknown))
+    Ok(Holder::written_in(file)?.unwrap_or_else(unknown))
 }
 
 #[cfg(test)]

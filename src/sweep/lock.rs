@@ -1,7 +1,7 @@
 //! One run at a time.
 
 use std::fs::TryLockError;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -35,6 +35,11 @@ impl Holder {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let pid = std::process::id();
         Holder { pid, host, since: at.to_string(), process: Process::of(pid) }
+    }
+
+    /// Who has written this file; `None` if it does not say.
+    pub(super) fn written_in(file: &OurFile) -> io::Result<Option<Holder>> {
+        Ok(serde_json::from_slice(&file.first_bytes(4096)?).ok())
     }
 }
 
@@ -125,7 +130,7 @@ pub fn is_held(registry: &Registry) -> io::Result<Option<Option<Holder>>> {
     let Some(file) = folder.read(LOCK)? else { return Ok(None) };
     match file.try_lock_shared() {
         Ok(()) => Ok(None),
-        Err(TryLockError::WouldBlock) => Ok(Some(read_holder(file)?)),
+        Err(TryLockError::WouldBlock) => Ok(Some(Holder::written_in(&file)?)),
         Err(TryLockError::Error(error)) if disk::has_no_locks(&error) => Ok(Lease::holder(&folder)?.map(Some)),
         Err(TryLockError::Error(error)) => Err(error),
     }
@@ -134,15 +139,9 @@ pub fn is_held(registry: &Registry) -> io::Result<Option<Option<Holder>>> {
 fn holder(registry: &Registry) -> io::Result<Option<Holder>> {
     let Some(folder) = Folder::of(registry.v2())?.open(Path::new(REGSWEEP))? else { return Ok(None) };
     match folder.read(LOCK)? {
-        Some(file) => read_holder(file),
+        Some(file) => Holder::written_in(&file),
         None => Ok(None),
     }
-}
-
-fn read_holder(file: OurFile) -> io::Result<Option<Holder>> {
-    let mut text = Vec::new();
-    file.take(4096).read_to_end(&mut text)?;
-    Ok(serde_json::from_slice(&text).ok())
 }
 
 #[cfg(test)]
