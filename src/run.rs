@@ -3,6 +3,7 @@
 //! One run at a time; what an earlier one was cut off at is cleared up first; then see, decide, do. A run always comes
 //! to an [`Ended`]: what went wrong is in it as a [`Complaint`] and among the findings, so that every run has a report.
 
+use std::io;
 use std::path::Path;
 use std::time::Instant;
 
@@ -85,22 +86,25 @@ fn complain(how: How, text: impl Into<String>, findings: &Findings) -> Complaint
 /// figures.
 pub fn dry_run(registry: &Registry, options: Options, findings: &Findings, watch: &dyn Watch) -> Ended {
     look_for_other_runs(registry, findings);
-    let mut what = options.collect;
-    if !options.accept_shrink {
-        match sweep::last_completed(registry) {
-            Ok(last) => what.last_repositories = last.map(|last| last.repositories),
-            Err(error) => {
-                let message = format!("cannot be compared with the last completed run ({error})");
-                findings.add(Severity::Warning, FindingKind::Unreadable, None, Path::new(REGSWEEP), message);
-            }
-        }
-    }
-    let collection = collect(registry, what, findings, watch);
+    let last_repositories = last_repositories(registry, options).unwrap_or_else(|error| {
+        let message = format!("cannot be compared with the last completed run ({error})");
+        findings.add(Severity::Warning, FindingKind::Unreadable, None, Path::new(REGSWEEP), message);
+        None
+    });
+    let collection = collect(registry, collect::Options { last_repositories, ..options.collect }, findings, watch);
     let brake = collection.brake.as_ref().map(|brake| {
         let Complaint { how, text } = complain(How::Refused, brake.to_string(), findings);
         Complaint { how, text: format!("a sweep would be refused: {text}") }
     });
     Ended { collection: Some(collection), complaint: brake, ..Ended::default() }
+}
+
+/// How many repositories the last completed run saw, unless it is right that they are fewer now.
+fn last_repositories(registry: &Registry, options: Options) -> io::Result<Option<u64>> {
+    if options.accept_shrink {
+        return Ok(None);
+    }
+    Ok(sweep::last_completed(registry)?.map(|last| last.repositories))
 }
 
 fn look_for_other_runs(registry: &Registry, findings: &Findings) {
@@ -154,20 +158,17 @@ pub fn real_run(registry: &Registry, options: Options, findings: &Findings, watc
         }
         Err(Unrecovered::Failed(why)) => return failed(why),
     };
-    let mut what = options.collect;
-    if !options.accept_shrink {
-        match sweep::last_completed(registry) {
-            Ok(last) => what.last_repositories = last.map(|last| last.repositories),
-            Err(error) => {
-                let text = format!(
-                    "{REGSWEEP}/history.jsonl cannot be read ({error}), so nobody knows whether repositories are \
-                     missing. --accept-shrink goes on without it"
-                );
-                return Ended::early(complain(How::Refused, text, findings));
-            }
+    let last_repositories = match last_repositories(registry, options) {
+        Ok(last) => last,
+        Err(error) => {
+            let text = format!(
+                "{REGSWEEP}/history.jsonl cannot be read ({error}), so nobody knows whether repositories are missing. \
+                 --accept-shrink goes on without it"
+            );
+            return Ended::early(complain(How::Refused, text, findings));
         }
-    }
-    let collection = collect(registry, what, findings, watch);
+    };
+    let collection = collect(registry, collect::Options { last_repositories, ..options.collect }, findings, watch);
     let mut ended = Ended::default();
     if let Some(brake) = &collection.brake {
         ended.complaint = Some(complain(How::Refused, brake.to_string(), findings));

@@ -16,8 +16,6 @@ use crate::registry::Registry;
 const HISTORY: &str = "history.jsonl";
 /// Its name while it is written anew.
 const NEW: &str = "history.jsonl.new";
-/// The schema of the lines.
-const SCHEMA: &str = "regsweep.history/1";
 /// How large it may get, in bytes, before old lines are dropped. A line has about 200.
 const LARGE: usize = 64 * 1024;
 /// How many lines are kept then.
@@ -44,7 +42,7 @@ pub struct Completed {
 
 impl Completed {
     /// The schema of a line.
-    pub const SCHEMA: &str = SCHEMA;
+    pub const SCHEMA: &str = "regsweep.history/1";
 }
 
 /// The last completed run; `None` if there was none.
@@ -95,7 +93,7 @@ pub fn record(registry: &Registry, completed: &Completed) -> io::Result<()> {
 
 /// Whether this is what a crash leaves while the very first line is written: there was no completed run before it.
 fn is_half_of_the_first(text: &[u8]) -> bool {
-    let beginning = format!("{{\"schema\":\"{SCHEMA}\"");
+    let beginning = format!("{{\"schema\":\"{}\"", Completed::SCHEMA);
     let beginning = &beginning.as_bytes()[..beginning.len().min(text.len())];
     text.starts_with(beginning) && !text.contains(&b'\n')
 }
@@ -116,7 +114,7 @@ mod tests {
 
     fn completed(repositories: u64) -> Completed {
         let at = format!("2026-01-01T00:00:{:02}Z", repositories % 60);
-        Completed { schema: SCHEMA.to_owned(), at, run: None, repositories, tags: 0, blobs: 0 }
+        Completed { schema: Completed::SCHEMA.to_owned(), at, run: None, repositories, tags: 0, blobs: 0 }
     }
 
     #[test]

@@ -97,7 +97,7 @@ impl Lease {
             }
             let Some(theirs) = folder.read(LEASE_FILE)? else { continue };
             let (identity, _) = theirs.identity_and_time()?;
-            if is_alive(folder, &theirs)? {
+            if is_alive(&theirs, || time_of_volume(folder))? {
                 return Ok(Err(read(&theirs)?));
             }
             // Only the file that was looked at is taken away, not one that somebody has made since.
@@ -119,13 +119,14 @@ impl Lease {
         }
     }
 
-    /// Who holds the lease; `None` if nobody does, or nobody who lives. Makes no file.
+    /// Who holds the lease; `None` if nobody does, or nobody who lives. Makes no file, so that the clock of this machine
+    /// has to do.
     ///
     /// # Errors
     /// Whatever the system says.
     pub(super) fn holder(folder: &Folder) -> io::Result<Option<Holder>> {
         match folder.read(LEASE_FILE)? {
-            Some(theirs) if is_there(&theirs)? => read(&theirs).map(Some),
+            Some(theirs) if is_alive(&theirs, || Ok(jiff::Timestamp::now().as_second()))? => read(&theirs).map(Some),
             _ => Ok(None),
         }
     }
@@ -160,27 +161,25 @@ impl Drop for Lease {
     }
 }
 
-/// Whether the holder of a lease lives, as far as can be told; by the clock of the volume, since two machines need not
-/// agree on the time.
-fn is_alive(folder: &Folder, theirs: &OurFile) -> io::Result<bool> {
+/// Whether the holder of a lease lives: by the process, where that can be told from here, or else by the time of its
+/// last sign of life.
+fn is_alive(theirs: &OurFile, now: impl FnOnce() -> io::Result<i64>) -> io::Result<bool> {
     let (_, beaten) = theirs.identity_and_time()?;
-    if let Some(lives) = Holder::written_in(theirs)?.and_then(|holder| holder.lives()) {
-        return Ok(lives);
+    match Holder::written_in(theirs)?.and_then(|holder| holder.lives()) {
+        Some(lives) => Ok(lives),
+        None => Ok(now()? - beaten < LEASE),
     }
+}
+
+/// What time it is by the clock of the volume, since two machines need not agree on it: that of a file made now.
+fn time_of_volume(folder: &Folder) -> io::Result<i64> {
     let name = format!("{LEASE_FILE}.{}.now", std::process::id());
     let mut file = folder.append(&name)?;
     file.truncate()?;
     file.write_all(b"?")?;
     let now = file.identity_and_time()?.1;
     folder.remove_file(std::path::Path::new(&name))?;
-    Ok(now - beaten < LEASE)
-}
-
-/// The same without making a file: by the clock of this machine.
-fn is_there(theirs: &OurFile) -> io::Result<bool> {
-    let (_, beaten) = theirs.identity_and_time()?;
-    let lives = Holder::written_in(theirs)?.and_then(|holder| holder.lives());
-    Ok(lives.unwrap_or_else(|| jiff::Timestamp::now().as_second() - beaten < LEASE))
+    Ok(now)
 }
 
 /// Who wrote this; somebody unknown, if it does not say.

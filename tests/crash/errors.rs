@@ -10,10 +10,10 @@ use rustix::io::Errno;
 
 use crate::cuts::{Film, waits};
 use crate::disk::Disk;
-use crate::each;
 use crate::runs::{self, Done, Work, gc, restore};
 use crate::scene::{LITTLE, Scene};
 use crate::support::inside::Nth;
+use crate::support::inside::for_each_on_all_cores;
 use crate::support::tree::Tree;
 
 const ERRORS: [Errno; 4] = [Errno::IO, Errno::ACCESS, Errno::NOSPC, Errno::NOENT];
@@ -46,7 +46,7 @@ pub(crate) fn fails_once(nth: usize, errno: Errno) -> Seam {
 fn t27_an_error_anywhere_loses_nothing() {
     let scene = &*LITTLE;
     let (calls, cases) = all_errors(scene, &scene.disk, gc);
-    each(&cases, |&(nth, errno)| {
+    for_each_on_all_cores(&cases, |&(nth, errno)| {
         let what = format!("{errno:?} at call {nth}");
         let tree = scene.tree();
         let done = gc(&tree, fails_once(nth, errno));
@@ -90,7 +90,7 @@ fn t27_trouble_that_stays_loses_nothing() {
         assert!(calls > 0, "{}", trouble.0);
         cases.extend((0..calls).map(|first| (trouble, first)));
     }
-    each(&cases, |&(&(name, hit, errno), first)| {
+    for_each_on_all_cores(&cases, |&(&(name, hit, errno), first)| {
         let what = format!("{name}, from call {first} on");
         let tree = scene.tree();
         let trouble = Nth::of(hit, move |count, _| if count >= first { Answer::Fail(errno) } else { Answer::Go });
@@ -117,7 +117,7 @@ fn t27_what_could_not_be_waited_for_is_not_believed() {
     let deleting = frames.iter().position(|frame| frame.kind == Kind::RemoveFile).unwrap();
     let volume = frames.iter().position(|frame| frame.kind == Kind::SyncVolume).unwrap();
     let all: Vec<usize> = (0..deleting).filter(|&nth| waits(frames[nth].kind)).collect();
-    each(&all, |&nth| {
+    for_each_on_all_cores(&all, |&nth| {
         let what = format!("{:?} fails", frames[nth]);
         let tree = scene.tree();
         let done = gc(&tree, fails_once(nth, Errno::IO));

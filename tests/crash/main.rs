@@ -29,27 +29,11 @@ mod writers;
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use support::tree::{Manifest, Tree};
 
 const HOUR: Duration = Duration::from_secs(3600);
-
-/// Checks all cases, on all cores. Each has a tree of its own.
-fn each<T: Sync>(cases: &[T], check: impl Fn(&T) + Sync) {
-    let next = AtomicUsize::new(0);
-    let threads = std::thread::available_parallelism().map_or(2, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    check(case);
-                }
-            });
-        }
-    });
-}
 
 /// Garbage of every kind beside live images of every kind, and two repositories of which nothing is left in the end.
 fn rich(tree: &Tree) {

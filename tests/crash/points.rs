@@ -5,16 +5,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use regsweep::seam::{Answer, Interceptor, Kind, Operation, Seam};
 use rustix::io::Errno;
 
-use crate::each;
 use crate::runs::gc;
 use crate::scene::{LITTLE, RICH};
 use crate::support::inside::DeadFrom;
+use crate::support::inside::for_each_on_all_cores;
 
 #[test]
 fn t27_a_run_cut_off_anywhere_is_cleared_up_after() {
     let scene = &*RICH;
     let points = scene.count(&scene.disk, Kind::changes, gc);
-    each(&(0..points).collect::<Vec<_>>(), |&point| {
+    for_each_on_all_cores(&(0..points).collect::<Vec<_>>(), |&point| {
         let what = format!("dead from the change {point} on");
         let (tree, death) = (scene.tree(), DeadFrom::the(point));
         gc(&tree, death.seam());
@@ -45,7 +45,7 @@ fn t27_clearing_up_may_be_cut_off_as_well() {
         let seconds = (0..next).filter(|second| *second < 40 || second % 7 == 0);
         cases.extend(seconds.map(|second| (point, disk.clone(), second)));
     }
-    each(&cases, |(point, disk, second)| {
+    for_each_on_all_cores(&cases, |(point, disk, second)| {
         let what = format!("dead from the change {point} on, and the next run from its change {second} on");
         let (tree, death) = (scene.tree_of(disk), DeadFrom::the(*second));
         gc(&tree, death.seam());
@@ -98,7 +98,7 @@ fn t27_a_torn_write_is_no_obstacle() {
         let bytes = (0..length).step_by(step).chain([length.saturating_sub(2), length - 1, length]);
         cases.extend(bytes.map(|bytes| (write, bytes)));
     }
-    each(&cases, |&(write, bytes)| {
+    for_each_on_all_cores(&cases, |&(write, bytes)| {
         let what = format!("dead after {bytes} bytes of the write {write}");
         let tree = scene.tree();
         gc(&tree, Seam::intercepted_by(TornAt::the(write, bytes)));

@@ -10,10 +10,10 @@ use regsweep::sweep::{Progress, State, progress_of};
 
 use crate::cuts::{Cuts, Film, Frame};
 use crate::disk::Disk;
-use crate::each;
 use crate::runs::{self, Work, gc, purge, restore};
 use crate::scene::{LITTLE, Scene};
 use crate::support::inside::DeadFrom;
+use crate::support::inside::for_each_on_all_cores;
 use crate::support::tree::Tree;
 use regsweep::seam::Seam;
 
@@ -59,7 +59,7 @@ impl Story {
         }
         // The first state is the first point, and neighbours differ in little.
         let judged: Vec<_> = cuts.states.iter().step_by(cuts.states.len().div_ceil(JUDGED)).collect();
-        each(&judged, |(point, disk)| {
+        for_each_on_all_cores(&judged, |(point, disk)| {
             let tree = scene.tree_of(disk);
             judge(&tree, &format!("{name}: cut after {:?}", point.checked_sub(1).map(|last| &self.frames[last])));
         });

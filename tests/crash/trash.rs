@@ -6,12 +6,12 @@ use regsweep::seam::{Kind, Seam};
 use regsweep::sweep::State;
 
 use crate::disk::Disk;
-use crate::each;
 use crate::errors::{all_errors, fails_once};
 use crate::runs::{self, gc, purge, quarantine, restore};
 use crate::scene::{LITTLE, RICH, Scene};
 use crate::support::fingerprint::Fingerprint;
 use crate::support::inside::DeadFrom;
+use crate::support::inside::for_each_on_all_cores;
 use crate::support::tree::Tree;
 
 /// A tree from which a run has put things aside, and what it looked like before.
@@ -39,7 +39,7 @@ fn t27_a_restore_cut_off_anywhere_is_restored_by_the_next() {
     let scene = &*RICH;
     let points = scene.count(&scene.aside, Kind::changes, restore);
     let cases: Vec<(usize, bool)> = (0..points).flat_map(|point| [(point, false), (point, true)]).collect();
-    each(&cases, |&(point, a_run_comes)| {
+    for_each_on_all_cores(&cases, |&(point, a_run_comes)| {
         let what = format!("restore dead from the change {point} on, a run comes: {a_run_comes}");
         let (tree, before) = aside(scene);
         let death = DeadFrom::the(point);
@@ -61,7 +61,7 @@ fn t27_a_restore_cut_off_anywhere_is_restored_by_the_next() {
 fn t27_a_restore_with_an_error_anywhere_is_restored_by_the_next() {
     let scene = &*LITTLE;
     let (calls, cases) = all_errors(scene, &scene.aside, restore);
-    each(&cases, |&(nth, errno)| {
+    for_each_on_all_cores(&cases, |&(nth, errno)| {
         let what = format!("restore with {errno:?} at call {nth}");
         let (tree, before) = aside(scene);
         let done = restore(&tree, fails_once(nth, errno));
@@ -102,7 +102,7 @@ fn is_purged(scene: &Scene, tree: &Tree, before: &BTreeSet<String>, what: &str) 
 fn t27_a_purge_cut_off_anywhere_is_finished_by_the_next() {
     let scene = &*RICH;
     let points = scene.count(&scene.aside, Kind::changes, purge);
-    each(&(0..points).collect::<Vec<_>>(), |&point| {
+    for_each_on_all_cores(&(0..points).collect::<Vec<_>>(), |&point| {
         let what = format!("purge dead from the change {point} on");
         let tree = scene.tree_of(&scene.aside);
         let before = trashed(&tree);
@@ -119,7 +119,7 @@ fn t27_a_purge_cut_off_anywhere_is_finished_by_the_next() {
 fn t27_a_purge_with_an_error_anywhere_is_finished_by_the_next() {
     let scene = &*LITTLE;
     let (calls, cases) = all_errors(scene, &scene.aside, purge);
-    each(&cases, |&(nth, errno)| {
+    for_each_on_all_cores(&cases, |&(nth, errno)| {
         let what = format!("purge with {errno:?} at call {nth}");
         let tree = scene.tree_of(&scene.aside);
         let before = trashed(&tree);
@@ -142,7 +142,7 @@ fn t27_a_crash_of_another_run_leaves_what_was_put_aside() {
         more(&tree);
         scene.count(&Disk::of(&tree.root()), Kind::changes, gc)
     };
-    each(&(0..points).collect::<Vec<_>>(), |&point| {
+    for_each_on_all_cores(&(0..points).collect::<Vec<_>>(), |&point| {
         let what = format!("dead from the change {point} on, beside what was put aside");
         let (tree, before) = aside(scene);
         let aside = trashed(&tree);

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use regsweep::seam::{Kind, Seam};
 
 use crate::disk::Disk;
-use crate::each;
 use crate::runs::gc;
 use crate::scene::{LITTLE, Scene};
 use crate::support::inside::DeadFrom;
+use crate::support::inside::for_each_on_all_cores;
 use crate::support::tree::{Manifest, Tree};
 
 /// What a client writes, by its name.
@@ -62,7 +62,7 @@ fn t27_what_is_pushed_after_a_crash_is_whole() {
     let ends: Vec<_> = WRITINGS.iter().map(|(_, push)| ends(scene, *push)).collect();
     let cases: Vec<(usize, usize)> =
         (0..points).flat_map(|point| (0..WRITINGS.len()).map(move |writing| (point, writing))).collect();
-    each(&cases, |&(point, writing)| {
+    for_each_on_all_cores(&cases, |&(point, writing)| {
         let (name, push) = WRITINGS[writing];
         let what = format!("dead from the change {point} on, and then {name}");
         let tree = scene.tree();
