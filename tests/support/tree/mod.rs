@@ -44,6 +44,8 @@ pub(crate) struct Tree {
 const MEMORY: &str = "/dev/shm";
 /// How much of it has to be free, in bytes. Containers often have 64 MiB in all.
 const ENOUGH: u64 = 1 << 30;
+/// Files of more bytes than this are shared between the copies of a tree.
+const LARGE: u64 = 1 << 20;
 
 /// A folder in memory, if there is one with room in it.
 fn memory() -> PathBuf {
@@ -70,7 +72,8 @@ impl Tree {
         tree
     }
 
-    /// The same tree once more, its files new ones; only the contents of blobs, which nobody writes again, are shared.
+    /// The same tree once more, its files new ones. Only large ones are shared: a push empties a manifest in its place
+    /// that has just come back, and another test with the same file must not see that.
     /// It lies in memory where the system has such a place: then a run does not wait for the disk, and a test can make
     /// thousands of them.
     pub(crate) fn copy(&self) -> Self {
@@ -171,7 +174,7 @@ pub(crate) fn copy_below(from: &Path, to: &Path) {
             copy_below(&from, &to);
         } else if kind.is_symlink() {
             std::os::unix::fs::symlink(fs::read_link(&from).unwrap(), &to).unwrap();
-        } else if entry.file_name() != "data" || fs::hard_link(&from, &to).is_err() {
+        } else if entry.metadata().unwrap().len() <= LARGE || fs::hard_link(&from, &to).is_err() {
             fs::write(&to, fs::read(&from).unwrap()).unwrap();
         }
     }
