@@ -188,7 +188,7 @@ impl Descriptor {
 }
 
 fn text_of(digest: &Digest) -> String {
-    format!("sha256:{}", hex::encode(digest))
+    format!("sha256:{}", const_hex::encode(digest))
 }
 
 impl Blobs {
@@ -202,7 +202,7 @@ impl Blobs {
         let size = bytes.len() as u64;
         let shard = &self.written[usize::from(digest[0])];
         if shard.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, size).is_none() {
-            let hex = hex::encode(digest);
+            let hex = const_hex::encode(digest);
             let shard = self.folder.join(&hex[..2]);
             make_folder(&shard)?;
             let folder = shard.join(&hex);
@@ -442,7 +442,7 @@ impl Repository {
         let revisions = folder.join("_manifests/revisions/sha256");
         write_links(&revisions, self.revisions.keys())?;
         for digest in &self.deleted {
-            fs::create_dir(revisions.join(hex::encode(digest)))?;
+            fs::create_dir(revisions.join(const_hex::encode(digest)))?;
         }
         for tag in &self.tags {
             let folder = folder.join("_manifests/tags").join(&tag.name);
@@ -460,7 +460,7 @@ fn write_links<'a>(folder: &Path, digests: impl IntoIterator<Item = &'a Digest>)
     let mut digests: Vec<&Digest> = digests.into_iter().collect();
     digests.sort_unstable();
     for digest in digests {
-        let folder = folder.join(hex::encode(digest));
+        let folder = folder.join(const_hex::encode(digest));
         fs::create_dir(&folder)?;
         write_new(&folder.join("link"), text_of(digest).as_bytes())?;
     }

@@ -10,11 +10,11 @@ use crate::finding::{FindingKind, Findings, Severity};
 use crate::interlock::brakes::{self, Brake, Percent};
 use crate::inventory::{self, DigestId, Inventory, LinkState, Repository};
 use crate::layout::{LINK, MANIFESTS, REVISIONS, SIGNATURES, UPLOADS, UploadId, component, is_debris};
-use crate::manifest::{self, Store};
+use crate::manifest::{self, Reading, Store};
 use crate::mark::{self, Links, Marking};
 use crate::plan::{self, Basis, Plan};
 use crate::policy::Policy;
-use crate::progress::{Phase, Watch};
+use crate::progress::{Meter, Phase, Watch};
 use crate::registry::{Kind, Registry, Unreadable};
 
 /// What the operator asked for.
@@ -64,12 +64,11 @@ pub fn collect(registry: &Registry, options: Options, findings: &Findings, watch
         began = Instant::now();
     };
 
-    let inventory = inventory::scan(registry, findings, &watch.begin(Phase::Scan));
+    let (inventory, store) = scan(registry, findings, &watch.begin(Phase::Scan));
     phase_ends(Phase::Scan);
 
     let meter = watch.begin(Phase::Mark);
     let Inventory { digests, repositories, .. } = &inventory;
-    let store = Store::load(registry, digests, mark::manifests_to_read(repositories), &meter);
     let links = TreeLinks { registry, inventory: &inventory };
     let young = options.young_since.map(|since| since.manifests(repositories, &store)).unwrap_or_default();
     let mut marking = mark::mark(&inventory, &store, &links, options.policy, &young, findings, &meter);
@@ -131,6 +130,23 @@ pub fn collect(registry: &Registry, options: Options, findings: &Findings, watch
     });
     phase_ends(Phase::Plan);
     Collection { inventory, marking, plan, young_blobs, exclusive_garbage_bytes, brake, seconds }
+}
+
+/// Lists everything that is there, and reads what can decide: links and manifests. A manifest is read as soon as the
+/// repository is known that names it, while others are still being listed.
+///
+/// Blobs come first, and are all listed before the first link is read: a blob that is pushed meanwhile is then not in
+/// the table, and so can never be garbage.
+fn scan(registry: &Registry, findings: &Findings, meter: &Meter) -> (Inventory, Store) {
+    let blobs = inventory::list_blobs(registry, findings, meter);
+    let manifests = Reading::new(registry, &blobs.digests, meter);
+    let listed = rayon::in_place_scope(|scope| {
+        inventory::list_repositories(registry, &blobs.digests, findings, meter, |repository| {
+            manifests.read_soon(scope, mark::manifests_to_read(repository));
+        })
+    });
+    let store = manifests.into_store();
+    (Inventory::new(blobs, listed), store)
 }
 
 /// Links in the tree.

@@ -80,21 +80,9 @@ impl Digest {
     /// # Errors
     /// [`DigestError::Hex`] if `hex` is not lower-case hex of the algorithm's length.
     pub fn from_hex(algorithm: Algorithm, hex: &[u8]) -> Result<Digest, DigestError> {
-        // The `hex` crate accepts upper-case digits; the registry does not.
-        if hex.iter().any(u8::is_ascii_uppercase) {
-            return Err(DigestError::Hex);
-        }
         match algorithm {
-            Algorithm::Sha256 => {
-                let mut bytes = [0; 32];
-                hex::decode_to_slice(hex, &mut bytes).map_err(|_| DigestError::Hex)?;
-                Ok(Digest::Sha256(bytes))
-            }
-            Algorithm::Sha512 => {
-                let mut bytes = Box::new([0; 64]);
-                hex::decode_to_slice(hex, bytes.as_mut_slice()).map_err(|_| DigestError::Hex)?;
-                Ok(Digest::Sha512(bytes))
-            }
+            Algorithm::Sha256 => Ok(Digest::Sha256(decoded(hex)?)),
+            Algorithm::Sha512 => Ok(Digest::Sha512(Box::new(decoded(hex)?))),
         }
     }
 
@@ -124,7 +112,17 @@ impl Digest {
 
     /// The hex part of the text, lower-case.
     pub fn hex(&self) -> String {
-        hex::encode(self.as_bytes())
+        const_hex::encode(self.as_bytes())
+    }
+
+    /// The hex part of the text, lower-case, written into a place that the caller has for it: for paths, of which a run
+    /// makes one a file.
+    pub fn hex_in<'a>(&self, place: &'a mut HexPlace) -> &'a str {
+        let place = &mut place.0[..self.as_bytes().len() * 2];
+        // The place fits, and what is written is ASCII.
+        let written = const_hex::encode_to_slice(self.as_bytes(), &mut *place).is_ok();
+        debug_assert!(written, "{} digits have room in {}", self.as_bytes().len() * 2, place.len());
+        std::str::from_utf8(place).unwrap_or_default()
     }
 
     /// Whether these bytes are what the digest names.
@@ -133,9 +131,43 @@ impl Digest {
     }
 }
 
+/// Exactly as many lower-case hex digits as the bytes need.
+fn decoded<const N: usize>(hex: &[u8]) -> Result<[u8; N], DigestError> {
+    if hex.len() != 2 * N {
+        return Err(DigestError::Hex);
+    }
+    // The crate also accepts upper-case digits, and `0x` before fewer of them; the registry does not. All bytes are
+    // looked at, without an end at the first bad one, so that the compiler can compare many at once.
+    if hex.iter().fold(false, |found, byte| found | byte.is_ascii_uppercase()) {
+        return Err(DigestError::Hex);
+    }
+    let mut bytes = [0; N];
+    const_hex::decode_to_slice(hex, &mut bytes).map_err(|_| DigestError::Hex)?;
+    Ok(bytes)
+}
+
+/// Room for the hex digits of any digest.
+#[derive(Debug)]
+pub struct HexPlace([u8; 128]);
+
+impl HexPlace {
+    /// An empty one.
+    pub const fn new() -> HexPlace {
+        HexPlace([0; 128])
+    }
+}
+
+impl Default for HexPlace {
+    fn default() -> HexPlace {
+        HexPlace::new()
+    }
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.algorithm().name(), self.hex())
+        f.write_str(self.algorithm().name())?;
+        f.write_str(":")?;
+        f.write_str(self.hex_in(&mut HexPlace::new()))
     }
 }
 
@@ -201,6 +233,9 @@ mod tests {
             (format!(" sha256:{hex}"), DigestError::Algorithm),
             ("sha256:../../etc".to_owned(), DigestError::Hex),
             ("sha256:".to_owned(), DigestError::Hex),
+            (format!("sha256:0x{}", "a".repeat(62)), DigestError::Hex),
+            (format!("sha256:0x{}", "a".repeat(64)), DigestError::Hex),
+            (format!("sha512:0x{}", "a".repeat(128)), DigestError::Hex),
         ] {
             assert_eq!(Digest::parse(text.as_bytes()), Err(error), "{text:?}");
         }

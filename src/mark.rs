@@ -115,14 +115,14 @@ impl Marking {
     }
 }
 
-/// Which digests have to be read as manifests before [`mark`] can walk: every revision and every tag's target, and
-/// their histories where the target cannot be understood.
-pub fn manifests_to_read(repositories: &[Repository]) -> Vec<(DigestId, Expect)> {
-    let certain = repositories.par_iter().flat_map_iter(roots_of).map(|id| (id, Expect::Manifest));
+/// Which digests of a repository have to be read as manifests before [`mark`] can walk: every revision and every tag's
+/// target, and their histories where the target cannot be understood.
+pub fn manifests_to_read(repository: &Repository) -> Vec<(DigestId, Expect)> {
+    let certain = roots_of(repository).into_iter().map(|id| (id, Expect::Manifest));
     // What a link in an odd place names may be a manifest or a layer.
-    let odd = repositories.par_iter().flat_map_iter(|repository| repository.odd_targets.iter().copied());
-    let mut wanted: Vec<(DigestId, Expect)> = certain.chain(odd.map(|id| (id, Expect::Unknown))).collect();
-    wanted.par_sort_unstable();
+    let odd = repository.odd_targets.iter().map(|&id| (id, Expect::Unknown));
+    let mut wanted: Vec<(DigestId, Expect)> = certain.chain(odd).collect();
+    wanted.sort_unstable();
     wanted.dedup();
     wanted
 }

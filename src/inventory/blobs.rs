@@ -1,7 +1,7 @@
 //! The table of blobs: every digest folder below `blobs`, sorted.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
@@ -12,47 +12,67 @@ use crate::digest::{Algorithm, Digest};
 use crate::finding::{FindingKind, Findings, Severity};
 use crate::layout::{BLOBS, DATA, blob_dir, component, is_debris};
 use crate::progress::Meter;
-use crate::registry::{Dir, Kind, Looked, Registry, Stamp};
+use crate::registry::{Dir, Kind, Looked, Registry, Stamp, Unreadable};
 
 /// Every blob, as 32 or 64 bytes each, in the order of the digests.
-#[derive(Debug, Default)]
+///
+/// It stays as it comes from the disk, one sorted list for each folder of two hex digits: putting them together would
+/// take the memory of all of them once more.
+#[derive(Debug)]
 pub struct BlobTable {
-    sha256: Vec<[u8; 32]>,
+    /// One for each first byte.
+    sha256: Vec<Shard>,
+    /// How many blobs the shards before each hold; all of them at the end.
+    before: Vec<u32>,
     sha512: Vec<[u8; 64]>,
-    /// Where the digests that begin with a byte start in `sha256`; one more at the end.
-    starts: Vec<usize>,
     /// Blobs that are reached through a symbolic link: marked like all others, never swept.
     linked: HashSet<DigestId>,
     /// Whether some folder of blobs could not be listed, so that "not in the table" does not mean "not there".
     incomplete: bool,
 }
 
+impl Default for BlobTable {
+    fn default() -> BlobTable {
+        BlobTable::from_digests(Vec::new())
+    }
+}
+
 impl BlobTable {
     /// A table of just these digests.
     pub fn from_digests(digests: Vec<Digest>) -> BlobTable {
-        let mut table = BlobTable::default();
+        let mut sha256: Vec<Vec<[u8; 32]>> = vec![Vec::new(); SHARDS];
+        let mut sha512 = Vec::new();
         for digest in digests {
             match digest {
-                Digest::Sha256(bytes) => table.sha256.push(bytes),
-                Digest::Sha512(bytes) => table.sha512.push(*bytes),
+                Digest::Sha256(bytes) => sha256[usize::from(bytes[0])].push(bytes),
+                Digest::Sha512(bytes) => sha512.push(*bytes),
             }
         }
-        table.finish();
-        table
+        BlobTable::new(sha256.into_iter().map(Shard::new).collect(), sha512)
     }
 
-    fn finish(&mut self) {
-        self.sha256.par_sort_unstable();
-        self.sha256.dedup();
-        self.sha512.par_sort_unstable();
-        self.sha512.dedup();
-        self.starts =
-            (0..=256usize).map(|first| self.sha256.partition_point(|bytes| usize::from(bytes[0]) < first)).collect();
+    /// A table of these shards, one for each first byte in their order.
+    fn new(sha256: Vec<Shard>, mut sha512: Vec<[u8; 64]>) -> BlobTable {
+        debug_assert_eq!(sha256.len(), SHARDS);
+        sha512.sort_unstable();
+        sha512.dedup();
+        let mut before = Vec::with_capacity(SHARDS + 1);
+        let mut count = 0;
+        before.push(count);
+        for shard in &sha256 {
+            count += u32::try_from(shard.digests.len()).unwrap_or(u32::MAX);
+            before.push(count);
+        }
+        BlobTable { sha256, before, sha512, linked: HashSet::new(), incomplete: false }
+    }
+
+    fn count_of_sha256(&self) -> usize {
+        self.before[SHARDS] as usize
     }
 
     /// How many blobs there are.
     pub fn len(&self) -> usize {
-        self.sha256.len() + self.sha512.len()
+        self.count_of_sha256() + self.sha512.len()
     }
 
     /// Whether there is none.
@@ -69,21 +89,28 @@ impl BlobTable {
     pub fn find(&self, digest: &Digest) -> Option<DigestId> {
         let place = match digest {
             Digest::Sha256(bytes) => {
-                let first = usize::from(bytes[0]);
-                let (start, end) = (*self.starts.get(first)?, *self.starts.get(first + 1)?);
-                start + self.sha256[start..end].binary_search(bytes).ok()?
+                let shard = usize::from(bytes[0]);
+                self.before[shard] as usize + self.sha256[shard].find(bytes)?
             }
-            Digest::Sha512(bytes) => self.sha256.len() + self.sha512.binary_search(bytes.as_ref()).ok()?,
+            Digest::Sha512(bytes) => self.count_of_sha256() + self.sha512.binary_search(bytes.as_ref()).ok()?,
         };
         Some(DigestId::from_index(place))
     }
 
     /// The digest of a blob's number.
     pub(super) fn digest(&self, id: DigestId) -> Digest {
-        match id.index().checked_sub(self.sha256.len()) {
-            None => Digest::Sha256(self.sha256[id.index()]),
+        match id.index().checked_sub(self.count_of_sha256()) {
+            None => {
+                let shard = self.shard_of(id.index());
+                Digest::Sha256(self.sha256[shard].digests[id.index() - self.before[shard] as usize])
+            }
             Some(place) => Digest::Sha512(Box::new(self.sha512[place])),
         }
+    }
+
+    /// In which shard this place is: the last one that begins at or before it.
+    fn shard_of(&self, place: usize) -> usize {
+        self.before.partition_point(|&before| before as usize <= place) - 1
     }
 
     /// Whether a digest that is not in the table is known not to be in the store.
@@ -92,12 +119,76 @@ impl BlobTable {
     }
 }
 
-/// What one listing contributes; folded into the table at the end, so that threads share nothing.
-#[derive(Default)]
+/// How many folders of two hex digits there can be.
+const SHARDS: usize = 256;
+
+/// The SHA-256 digests that begin with the same byte, sorted, with an index to find one in.
+///
+/// Digests are as good as random, so the bits after the first byte say nearly where one is: they lead to a bucket of a
+/// few digests. A search for each reference of each manifest would otherwise be a good part of a run. Where somebody has
+/// chosen digests that all fall into one bucket, finding one is a binary search among them, and no slower.
+#[derive(Debug, Default)]
+struct Shard {
+    digests: Vec<[u8; 32]>,
+    /// Where each bucket begins; the end of the last one at the end.
+    buckets: Vec<u32>,
+    /// How many bits lead to a bucket.
+    bits: u32,
+}
+
+impl Shard {
+    /// How many digests are in a bucket, on average at least.
+    const IN_A_BUCKET: usize = 4;
+
+    fn new(mut digests: Vec<[u8; 32]>) -> Shard {
+        // The bytes after the first decide nearly always, and as a number they are compared at once.
+        digests.sort_unstable_by(|a, b| key(a).cmp(&key(b)).then_with(|| a.cmp(b)));
+        digests.dedup();
+        digests.shrink_to_fit();
+        let bits = (digests.len() / Self::IN_A_BUCKET).max(1).ilog2();
+        let mut buckets = vec![0; (1 << bits) + 1];
+        for digest in &digests {
+            buckets[bucket(digest, bits) + 1] += 1;
+        }
+        let mut sum = 0;
+        for bucket in &mut buckets {
+            sum += *bucket;
+            *bucket = sum;
+        }
+        Shard { digests, buckets, bits }
+    }
+
+    fn find(&self, digest: &[u8; 32]) -> Option<usize> {
+        let bucket = bucket(digest, self.bits);
+        let (start, end) = (self.buckets[bucket] as usize, self.buckets[bucket + 1] as usize);
+        Some(start + self.digests[start..end].binary_search(digest).ok()?)
+    }
+}
+
+/// The eight bytes after the first, as a number in their order.
+fn key(digest: &[u8; 32]) -> u64 {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&digest[1..9]);
+    u64::from_be_bytes(bytes)
+}
+
+/// The bucket of a digest: the upper bits of its key.
+fn bucket(digest: &[u8; 32], bits: u32) -> usize {
+    // A table has fewer buckets than 2^32, and no shift is as wide as the number.
+    usize::try_from(key(digest).checked_shr(u64::BITS - bits).unwrap_or(0)).unwrap_or(0)
+}
+
+/// What one listing contributes; put into the table at the end, so that threads share nothing.
 struct Part {
-    digests: Vec<Digest>,
+    digests: Listed,
     linked: bool,
     incomplete: bool,
+}
+
+/// The digests of one folder, which are all of one algorithm.
+enum Listed {
+    Sha256(u8, Shard),
+    Sha512(Vec<[u8; 64]>),
 }
 
 /// Lists `blobs/<algorithm>/<shard>`, each folder once, in parallel.
@@ -114,7 +205,8 @@ pub(super) fn scan(registry: &Registry, findings: &Findings, meter: &Meter) -> (
             Some(algorithm) if matches!(kind, Kind::Directory | Kind::SymbolicLink) => {
                 match shards_of(&dir, algorithm, kind == Kind::SymbolicLink, findings, &mut folders) {
                     Ok(found) => {
-                        shards.extend(found.into_iter().map(|(dir, through)| (algorithm, dir, through || linked)));
+                        let found = found.into_iter();
+                        shards.extend(found.map(|(first, path, through)| (algorithm, first, path, through || linked)));
                     }
                     Err(unreadable) => {
                         incomplete = true;
@@ -132,36 +224,48 @@ pub(super) fn scan(registry: &Registry, findings: &Findings, meter: &Meter) -> (
     meter.expect(shards.len() as u64);
     let parts: Vec<Part> = shards
         .into_par_iter()
-        .map(|(algorithm, shard, linked)| {
-            let part = list_shard(registry, algorithm, &shard, linked, findings);
+        .map(|(algorithm, first, shard, linked)| {
+            let part = list_shard(registry, algorithm, first, &shard, linked, findings);
             meter.add(1);
             part
         })
         .collect();
 
     let mut linked = Vec::new();
-    let mut all = Vec::with_capacity(parts.iter().map(|part| part.digests.len()).sum());
+    let mut sha256: Vec<Shard> = Vec::new();
+    sha256.resize_with(SHARDS, || Shard::new(Vec::new()));
+    let mut sha512 = Vec::new();
     for part in parts {
         incomplete |= part.incomplete;
-        if part.linked {
-            linked.extend(part.digests.iter().cloned());
+        match part.digests {
+            Listed::Sha256(first, shard) => {
+                if part.linked {
+                    linked.extend(shard.digests.iter().copied().map(Digest::Sha256));
+                }
+                sha256[usize::from(first)] = shard;
+            }
+            Listed::Sha512(digests) => {
+                if part.linked {
+                    linked.extend(digests.iter().map(|&digest| Digest::Sha512(Box::new(digest))));
+                }
+                sha512.extend(digests);
+            }
         }
-        all.extend(part.digests);
     }
-    let mut table = BlobTable::from_digests(all);
+    let mut table = BlobTable::new(sha256, sha512);
     table.linked = linked.iter().filter_map(|digest| table.find(digest)).collect();
     table.incomplete = incomplete;
     (table, folders)
 }
 
-/// The shards of one algorithm: their paths, and whether a symbolic link leads there.
+/// The shards of one algorithm: each one's first byte and path, and whether a symbolic link leads there.
 fn shards_of(
     blobs: &Dir,
     algorithm: Algorithm,
     algorithm_linked: bool,
     findings: &Findings,
     folders: &mut Vec<Watched>,
-) -> Result<Vec<(std::path::PathBuf, bool)>, crate::registry::Unreadable> {
+) -> Result<Vec<(u8, PathBuf, bool)>, Unreadable> {
     if algorithm_linked {
         symbolic_link(findings, &blobs.path().join(algorithm.name()));
     }
@@ -170,12 +274,11 @@ fn shards_of(
     let mut shards = Vec::new();
     dir.for_each(|name, kind| {
         let path = dir.path().join(component(name));
-        let is_hex = name.len() == 2 && name.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        match kind {
-            Kind::Directory if is_hex => shards.push((path, algorithm_linked)),
-            Kind::SymbolicLink if is_hex => {
+        match (first_byte(name), kind) {
+            (Some(first), Kind::Directory) => shards.push((first, path, algorithm_linked)),
+            (Some(first), Kind::SymbolicLink) => {
                 symbolic_link(findings, &path);
-                shards.push((path, true));
+                shards.push((first, path, true));
             }
             _ => unknown(findings, None, &path),
         }
@@ -183,33 +286,59 @@ fn shards_of(
     Ok(shards)
 }
 
-fn list_shard(registry: &Registry, algorithm: Algorithm, shard: &Path, linked: bool, findings: &Findings) -> Part {
-    let mut part = Part { linked, ..Part::default() };
-    let mut linked_blobs = Vec::new();
-    let prefix = shard.file_name().map(std::ffi::OsStr::as_encoded_bytes).unwrap_or_default();
+/// The byte that two lower-case hex digits name.
+fn first_byte(name: &[u8]) -> Option<u8> {
+    let digit = |digit: u8| match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    };
+    match name {
+        &[upper, lower] => Some(digit(upper)? << 4 | digit(lower)?),
+        _ => None,
+    }
+}
+
+fn list_shard(
+    registry: &Registry,
+    algorithm: Algorithm,
+    first: u8,
+    shard: &Path,
+    linked: bool,
+    findings: &Findings,
+) -> Part {
+    let (mut sha256, mut sha512) = (Vec::new(), Vec::new());
+    let (mut linked_blobs, mut incomplete) = (Vec::new(), false);
     let listed = (|| {
         let Some(dir) = registry.v2().open(shard)? else { return Ok(()) };
         dir.for_each(|name, kind| match Digest::from_hex(algorithm, name) {
-            Ok(digest) if kind == Kind::Directory && name.starts_with(prefix) => part.digests.push(digest),
-            Ok(digest) if kind == Kind::SymbolicLink && name.starts_with(prefix) => linked_blobs.push(digest),
+            Ok(digest) if kind == Kind::Directory && digest.as_bytes()[0] == first => match digest {
+                Digest::Sha256(bytes) => sha256.push(bytes),
+                Digest::Sha512(bytes) => sha512.push(*bytes),
+            },
+            Ok(digest) if kind == Kind::SymbolicLink && digest.as_bytes()[0] == first => linked_blobs.push(digest),
             _ if is_debris(name) => temporary(findings, &dir.path().join(component(name))),
             _ => unknown(findings, None, &dir.path().join(component(name))),
         })
     })();
     if let Err(unreadable) = listed {
-        part.incomplete = true;
+        incomplete = true;
         unreadable_blobs(findings, &unreadable);
     }
     // A blob's own folder behind a symbolic link is not in the table: it is opened by name when a manifest is read,
     // and it is never swept, because what is not in the table cannot be garbage.
     for digest in linked_blobs {
-        part.incomplete = true;
+        incomplete = true;
         symbolic_link(findings, &blob_dir(&digest));
     }
-    part
+    let digests = match algorithm {
+        Algorithm::Sha256 => Listed::Sha256(first, Shard::new(sha256)),
+        Algorithm::Sha512 => Listed::Sha512(sha512),
+    };
+    Part { digests, linked, incomplete }
 }
 
-fn is_symbolic_link(v2: &Dir, path: &Path, findings: &Findings) -> Result<bool, crate::registry::Unreadable> {
+fn is_symbolic_link(v2: &Dir, path: &Path, findings: &Findings) -> Result<bool, Unreadable> {
     let is_link = v2.look(path)?.is_some_and(|looked| looked.kind == Kind::SymbolicLink);
     if is_link {
         symbolic_link(findings, path);
@@ -221,7 +350,7 @@ fn temporary(findings: &Findings, path: &Path) {
     findings.add(Severity::Info, FindingKind::TemporaryFile, None, path, "left behind by a crash; kept");
 }
 
-fn unreadable_blobs(findings: &Findings, unreadable: &crate::registry::Unreadable) {
+fn unreadable_blobs(findings: &Findings, unreadable: &Unreadable) {
     let message = format!("cannot be listed ({}); the blobs in it are kept", unreadable.cause);
     findings.add(Severity::Error, FindingKind::Unreadable, None, &unreadable.path, message);
 }
@@ -262,14 +391,15 @@ impl BlobTable {
         meter.expect(unreferenced.len() as u64);
         // Neighbours in the table are neighbours on the disk: a run of one shard shares one open folder.
         let runs: Vec<&[DigestId]> =
-            unreferenced.chunk_by(|a, b| self.shard(*a) == self.shard(*b)).flat_map(|run| run.chunks(256)).collect();
+            unreferenced.chunk_by(|a, b| self.folder_of(*a) == self.folder_of(*b)).flat_map(|run| run.chunks(256)).collect();
         runs.into_par_iter().flat_map_iter(|run| self.measure_run(registry, run, findings, meter)).collect()
     }
 
-    fn shard(&self, id: DigestId) -> (Algorithm, u8) {
-        match id.index().checked_sub(self.sha256.len()) {
-            None => (Algorithm::Sha256, self.sha256[id.index()][0]),
-            Some(place) => (Algorithm::Sha512, self.sha512[place][0]),
+    /// The folder that a blob lies in, by algorithm and first byte.
+    pub(crate) fn folder_of(&self, id: DigestId) -> (Algorithm, usize) {
+        match id.index().checked_sub(self.count_of_sha256()) {
+            None => (Algorithm::Sha256, self.shard_of(id.index())),
+            Some(place) => (Algorithm::Sha512, usize::from(self.sha512[place][0])),
         }
     }
 

@@ -65,15 +65,46 @@ impl Inventory {
     }
 }
 
-/// Lists the whole tree, in parallel on the current rayon pool.
+/// The blobs, listed: the first half of an [`Inventory`].
+#[derive(Debug)]
+pub struct Blobs {
+    /// The blobs, and room for what else will be named.
+    pub digests: Digests,
+    folders: Vec<Watched>,
+    began: i64,
+}
+
+/// The repositories, listed: the other half.
+#[derive(Debug)]
+pub struct Listed {
+    repositories: Vec<Repository>,
+    unlistable: Vec<Unreadable>,
+    has_repositories_folder: bool,
+    watched: Vec<Watched>,
+}
+
+/// Lists the blobs, in parallel on the current rayon pool.
+///
+/// Never fails: what cannot be read is a finding, and nothing that is not in the table can be garbage.
+pub fn list_blobs(registry: &Registry, findings: &Findings, meter: &Meter) -> Blobs {
+    let began = jiff::Timestamp::now().as_second();
+    look_for_unknown_entries(registry, findings);
+    let (table, folders) = blobs::scan(registry, findings, meter);
+    Blobs { digests: Digests::new(table), folders, began }
+}
+
+/// Lists the repositories, in parallel on the current rayon pool, and hands each to `each` as soon as it is known: what
+/// it names can be read while others are still being listed.
 ///
 /// Never fails: what cannot be read is a finding, and where that makes deletion unsafe it is in
 /// [`Inventory::unlistable`] or in the state of the thing itself.
-pub fn scan(registry: &Registry, findings: &Findings, meter: &Meter) -> Inventory {
-    let began = jiff::Timestamp::now().as_second();
-    look_for_unknown_entries(registry, findings);
-    let (table, blob_folders) = blobs::scan(registry, findings, meter);
-    let digests = Digests::new(table);
+pub fn list_repositories(
+    registry: &Registry,
+    digests: &Digests,
+    findings: &Findings,
+    meter: &Meter,
+    each: impl Fn(&Repository) + Sync,
+) -> Listed {
     let found = find::find(registry, findings);
     meter.expect(found.folders.len() as u64);
     let mut unlistable = found.unlistable;
@@ -81,22 +112,35 @@ pub fn scan(registry: &Registry, findings: &Findings, meter: &Meter) -> Inventor
         .folders
         .into_par_iter()
         .map(|folder| {
-            let read = repositories::read(registry, &digests, folder, findings);
+            let (repository, unlistable) = repositories::read(registry, digests, folder, findings);
+            each(&repository);
             meter.add(1);
-            read
+            (repository, unlistable)
         })
         .unzip();
     repositories.sort_by(|a, b| a.name.cmp(&b.name));
     unlistable.extend(failed.into_iter().flatten());
     unlistable.sort_by(|a, b| a.path.cmp(&b.path));
-    Inventory {
-        digests,
+    Listed {
         repositories,
         unlistable,
         has_repositories_folder: found.has_repositories_folder,
         watched: found.watched,
-        blob_folders,
-        began,
+    }
+}
+
+impl Inventory {
+    /// Puts the two halves together.
+    pub fn new(blobs: Blobs, listed: Listed) -> Inventory {
+        Inventory {
+            digests: blobs.digests,
+            repositories: listed.repositories,
+            unlistable: listed.unlistable,
+            has_repositories_folder: listed.has_repositories_folder,
+            watched: listed.watched,
+            blob_folders: blobs.folders,
+            began: blobs.began,
+        }
     }
 }
 

@@ -8,7 +8,7 @@ mod store;
 
 pub use parse::{Expect, ManifestError, Parsed, Reference, parse};
 pub(crate) use store::signature_links;
-pub use store::{Loaded, Manifest, Store};
+pub use store::{Loaded, Manifest, Reading, Store};
 
 /// The most that a manifest may have, in bytes: what the registry accepts (distribution,
 /// `registry/handlers/manifests.go`: 4 MiB).

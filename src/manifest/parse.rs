@@ -8,7 +8,7 @@
 //! (*artifact manifest*), Docker *Image Manifest Version 2*, *Schema 2* and *Schema 1*.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -78,12 +78,10 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed, ManifestError> {
         return Err(ManifestError::NoObject);
     }
     let shape: Shape<'_> = serde_json::from_slice(bytes)?;
-    let mut references: BTreeMap<Digest, Expect> = BTreeMap::new();
+    let mut references: Vec<Reference> = Vec::new();
     let mut refer = |text: &str, expect: Expect| -> Result<(), ManifestError> {
         let digest = Digest::parse(text.as_bytes()).map_err(|_| ManifestError::Digest(shortened(text)))?;
-        // Named twice with different expectations: the one that looks closer wins.
-        let entry = references.entry(digest).or_insert(expect);
-        *entry = (*entry).max(expect);
+        references.push(Reference { digest, expect });
         Ok(())
     };
 
@@ -108,12 +106,15 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed, ManifestError> {
     if !shape.is_known() {
         let mut texts = Vec::new();
         serde_json::Deserializer::from_slice(bytes).deserialize_any(DigestsIn(&mut texts))?;
-        for digest in texts {
-            references.entry(digest).or_insert(Expect::Unknown);
-        }
+        let named: BTreeSet<Digest> = references.iter().map(|reference| reference.digest.clone()).collect();
+        let others = texts.into_iter().filter(|digest| !named.contains(digest));
+        references.extend(others.map(|digest| Reference { digest, expect: Expect::Unknown }));
     }
+    // Named twice with different expectations: the one that looks closer wins.
+    references.sort_unstable_by(|a, b| a.digest.cmp(&b.digest).then(b.expect.cmp(&a.expect)));
+    references.dedup_by(|later, first| later.digest == first.digest);
     Ok(Parsed {
-        references: references.into_iter().map(|(digest, expect)| Reference { digest, expect }).collect(),
+        references,
         subject,
         has_signature_links: shape.fs_layers.is_some(),
     })

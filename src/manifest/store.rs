@@ -1,9 +1,10 @@
 //! Manifests as they lie in the blob store: each read once, verified, and kept as small numbers.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, hash_map};
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rayon::prelude::*;
+use rayon::Scope;
 
 use super::{Expect, MAX_MANIFEST_BYTES, Parsed, parse};
 use crate::digest::{Algorithm, Digest};
@@ -44,74 +45,129 @@ pub enum Loaded {
     Blob,
 }
 
-/// All manifests that anything names.
+/// All manifests that anything names, read.
 #[derive(Debug, Default)]
 pub struct Store {
-    loaded: HashMap<DigestId, Loaded>,
+    loaded: Vec<HashMap<DigestId, Loaded>>,
 }
 
 impl Store {
-    /// Reads these manifests and everything below them, each once, in parallel on the current rayon pool.
-    ///
-    /// What revisions and tags name is expected to be a manifest, whatever is there. Entries of indexes are as well
-    /// where their media type says so; the others are looked at, and may turn out to be blobs.
-    pub fn load(registry: &Registry, digests: &Digests, wanted: Vec<(DigestId, Expect)>, meter: &Meter) -> Store {
-        let mut loaded: HashMap<DigestId, Loaded> = HashMap::new();
-        let mut round: BTreeMap<DigestId, Expect> = BTreeMap::new();
-        for (id, expect) in wanted {
-            let entry = round.entry(id).or_insert(expect);
-            *entry = (*entry).max(expect);
-        }
-        while !round.is_empty() {
-            meter.expect(round.len() as u64);
-            let read: Vec<Read> = round
-                .into_par_iter()
-                .map(|(id, expect)| {
-                    let (loaded, below) = read(registry, digests, id, expect);
-                    meter.add(1);
-                    (id, loaded, below)
-                })
-                .collect();
-            let mut next: BTreeMap<DigestId, Expect> = BTreeMap::new();
-            let mut wanted = Vec::new();
-            for (id, manifest, below) in read {
-                loaded.insert(id, manifest);
-                wanted.extend(below);
-            }
-            for (id, expect) in wanted {
-                match loaded.get(&id) {
-                    None => {
-                        let entry = next.entry(id).or_insert(expect);
-                        *entry = (*entry).max(expect);
-                    }
-                    // First taken for a mere blob, and now somebody says that it is a manifest: look closer.
-                    Some(Loaded::Blob) if expect == Expect::Manifest => {
-                        next.insert(id, expect);
-                    }
-                    Some(_) => {}
-                }
-            }
-            round = next;
-        }
-        Store { loaded }
-    }
-
     /// What became of this one; `None` if nothing named it as a manifest.
     pub fn get(&self, id: DigestId) -> Option<&Loaded> {
-        self.loaded.get(&id)
+        self.loaded.get(id.index() % PARTS)?.get(&id)
     }
 
     /// The manifest of this digest, if it was read and is whole.
     pub fn manifest(&self, id: DigestId) -> Option<&Manifest> {
-        match self.loaded.get(&id) {
+        match self.get(id) {
             Some(Loaded::Manifest(manifest)) => Some(manifest),
             _ => None,
         }
     }
 }
 
-/// One manifest that was read, and the entries that want reading next.
-type Read = (DigestId, Loaded, Vec<(DigestId, Expect)>);
+/// Manifests that are being read, by many threads at once, while folders are still being listed.
+#[derive(Debug)]
+pub struct Reading<'a> {
+    registry: &'a Registry,
+    digests: &'a Digests,
+    meter: &'a Meter,
+    /// By number, spread over several locks so that threads do not wait for each other.
+    entries: Vec<Mutex<HashMap<DigestId, Entry>>>,
+}
+
+/// A digest that was named as a manifest.
+#[derive(Debug)]
+struct Entry {
+    /// The most that anybody has said of it.
+    expect: Expect,
+    /// `None` while it is being read.
+    loaded: Option<Loaded>,
+}
+
+/// In how many parts manifests are kept.
+const PARTS: usize = 64;
+/// How many manifests one thread reads after another: few enough that all threads have work where a repository is
+/// large, and enough that handing them out costs nothing.
+const AT_ONCE: usize = 16;
+
+impl<'a> Reading<'a> {
+    /// Nothing is read yet.
+    pub fn new(registry: &'a Registry, digests: &'a Digests, meter: &'a Meter) -> Reading<'a> {
+        Reading { registry, digests, meter, entries: (0..PARTS).map(|_| Mutex::default()).collect() }
+    }
+
+    /// Reads these manifests and everything below them, each once, whoever asks for it. The work is handed to the scope,
+    /// and done when that ends.
+    ///
+    /// What revisions and tags name is expected to be a manifest, whatever is there. Entries of indexes are as well
+    /// where their media type says so; the others are looked at, and may turn out to be blobs.
+    pub fn read_soon<'scope>(&'scope self, scope: &Scope<'scope>, mut wanted: Vec<(DigestId, Expect)>) {
+        wanted.retain(|&(id, expect)| self.claim(id, expect));
+        self.meter.expect(wanted.len() as u64);
+        while !wanted.is_empty() {
+            let some = wanted.split_off(wanted.len().saturating_sub(AT_ONCE));
+            scope.spawn(move |scope| {
+                let mut below = Vec::new();
+                for (id, expect) in some {
+                    below.extend(self.read(id, expect));
+                    self.meter.add(1);
+                }
+                if !below.is_empty() {
+                    self.read_soon(scope, below);
+                }
+            });
+        }
+    }
+
+    /// Ends the reading.
+    pub fn into_store(self) -> Store {
+        let part = |entries: Mutex<HashMap<DigestId, Entry>>| {
+            let entries = entries.into_inner().unwrap_or_else(PoisonError::into_inner);
+            entries.into_iter().filter_map(|(id, entry)| Some((id, entry.loaded?))).collect()
+        };
+        Store { loaded: self.entries.into_iter().map(part).collect() }
+    }
+
+    /// Whether whoever asks has to read this one, because nobody has or is at it.
+    fn claim(&self, id: DigestId, expect: Expect) -> bool {
+        match self.part(id).entry(id) {
+            hash_map::Entry::Vacant(vacant) => {
+                vacant.insert(Entry { expect, loaded: None });
+                true
+            }
+            hash_map::Entry::Occupied(mut occupied) => {
+                let entry = occupied.get_mut();
+                if entry.expect >= expect {
+                    return false;
+                }
+                entry.expect = expect;
+                // First taken for a mere blob, and now somebody says that it is a manifest: look closer. Whoever is
+                // still at it will see that by itself.
+                entry.loaded.take_if(|loaded| *loaded == Loaded::Blob).is_some()
+            }
+        }
+    }
+
+    /// Reads one that was claimed, and gives back what wants to be read next.
+    fn read(&self, id: DigestId, mut expect: Expect) -> Vec<(DigestId, Expect)> {
+        loop {
+            let (loaded, below) = read(self.registry, self.digests, id, expect);
+            let mut part = self.part(id);
+            let Some(entry) = part.get_mut(&id) else { return below };
+            if loaded != Loaded::Blob || entry.expect == expect {
+                entry.loaded = Some(loaded);
+                return below;
+            }
+            // While it was being read, somebody has said that it is a manifest.
+            expect = entry.expect;
+        }
+    }
+
+    fn part(&self, id: DigestId) -> MutexGuard<'_, HashMap<DigestId, Entry>> {
+        self.entries[id.index() % PARTS].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 fn read(registry: &Registry, digests: &Digests, id: DigestId, expect: Expect) -> (Loaded, Vec<(DigestId, Expect)>) {
     let digest = digests.digest(id);

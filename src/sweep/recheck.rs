@@ -210,7 +210,7 @@ mod tests {
 
     use super::*;
     use crate::finding::Findings;
-    use crate::inventory::scan;
+    use crate::inventory::{list_blobs, list_repositories};
     use crate::progress::Meter;
 
     /// Where this run has moved something, the time of the folder says nothing: the names in it do.
@@ -237,7 +237,10 @@ mod tests {
                 std::fs::write(v2.join(folder).join(LINK), target.to_string()).unwrap();
             }
             let registry = Registry::open(temp.path()).unwrap();
-            let inventory = scan(&registry, &Findings::default(), &Meter::new());
+            let (findings, meter) = (Findings::default(), Meter::new());
+            let blobs = list_blobs(&registry, &findings, &meter);
+            let listed = list_repositories(&registry, &blobs.digests, &findings, &meter, |_| {});
+            let inventory = Inventory::new(blobs, listed);
             let look =
                 |moved: &HashSet<PathBuf>| changed(&registry, &inventory, &Plan::default(), moved, Path::new(""));
             assert_eq!(look(&HashSet::new()), None);

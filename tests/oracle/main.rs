@@ -67,7 +67,7 @@ fn holds(property: &str, share: u32, scope: Scope, test: impl Fn(&World) -> Test
     let cases = u32::try_from(u64::from(cases) * u64::from(share) / u64::from(REGISTRIES)).unwrap().max(1);
     let seed = std::env::var("REGSWEEP_ORACLE_SEED").unwrap_or_else(|_| "regsweep".to_owned());
     // Each property sees registries of its own.
-    let seed = hex::decode(&sha256(format!("{seed} {property}").as_bytes())["sha256:".len()..]).unwrap();
+    let seed = const_hex::decode(&sha256(format!("{seed} {property}").as_bytes())["sha256:".len()..]).unwrap();
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
     let config = Config {
         cases,

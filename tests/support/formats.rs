@@ -19,11 +19,11 @@ pub(crate) const TOO_LARGE_TO_HASH: u64 = 64 << 20;
 
 /// `sha256:<hex>` of these bytes.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
-    format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
+    format!("sha256:{}", const_hex::encode(Sha256::digest(bytes)))
 }
 
 pub(crate) fn sha512(bytes: &[u8]) -> String {
-    format!("sha512:{}", hex::encode(Sha512::digest(bytes)))
+    format!("sha512:{}", const_hex::encode(Sha512::digest(bytes)))
 }
 
 /// `sha256:ab...` as the two components under which the layout keeps it.
