@@ -120,7 +120,7 @@ pub fn collect(registry: &Registry, options: Options, findings: &Findings, watch
                 policy: options.policy,
                 remove_empty_repositories: options.remove_empty_repositories,
             });
-            let exclusive = plan::exclusive_garbage_bytes(digests, repositories, &blobs);
+            let exclusive = plan::exclusive_garbage_bytes(&marking, repositories, &blobs);
             (plan, exclusive)
         }
     };

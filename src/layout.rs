@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::digest::{Algorithm, Digest};
+use crate::digest::{Algorithm, Digest, HexPlace};
 
 /// The folder of all blobs.
 pub const BLOBS: &str = "blobs";
@@ -257,9 +257,10 @@ pub fn repository_dir(repository: &RepositoryName) -> PathBuf {
 
 /// A blob's folder, relative to `v2`.
 pub fn blob_dir(digest: &Digest) -> PathBuf {
-    let hex = digest.hex();
-    let mut path = PathBuf::with_capacity(BLOBS.len() + 16 + hex.len());
-    path.extend([BLOBS, digest.algorithm().name(), &hex[..2], &hex]);
+    let mut place = HexPlace::new();
+    let hex = digest.hex_in(&mut place);
+    let mut path = PathBuf::with_capacity(BLOBS.len() + 24 + hex.len());
+    path.extend([BLOBS, digest.algorithm().name(), &hex[..2], hex]);
     path
 }
 

@@ -29,7 +29,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
-use crate::digest::Digest;
 use crate::finding::{FindingKind, Findings, Severity};
 use crate::inventory::{DigestId, Digests, Inventory, LinkState, Repository};
 use crate::layout::{LAYERS, MANIFESTS, REPOSITORIES, REVISIONS, TAGS};
@@ -551,7 +550,7 @@ impl<'a> Walk<'a> {
 
     /// Whether the path of a layer link says by itself which blob it serves.
     fn path_tells_the_blob(&self, id: DigestId) -> bool {
-        self.digests.is_blob(id) && matches!(self.digests.digest(id), Digest::Sha256(_))
+        self.digests.is_sha256_blob(id)
     }
 
     fn is_unreadable(&self, id: DigestId) -> bool {

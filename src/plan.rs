@@ -6,6 +6,7 @@
 
 use std::ops::Add;
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
@@ -223,6 +224,7 @@ impl Plan {
     /// Decides what goes.
     pub fn new(basis: Basis<'_>) -> Plan {
         let mut repositories: Vec<RepositoryPlan> = (0..basis.repositories.len())
+            .into_par_iter()
             .filter_map(|place| plan_repository(&basis, place))
             .filter(|plan| !plan.is_empty())
             .collect();
@@ -424,7 +426,7 @@ fn plan_repository(basis: &Basis<'_>, place: usize) -> Option<RepositoryPlan> {
 
 /// How many bytes of garbage blobs each repository has to itself: blobs that go, and that no other repository has a
 /// link or a revision for. In the order of the inventory. A blob that no repository has a link for is nobody's.
-pub fn exclusive_garbage_bytes(digests: &Digests, repositories: &[Repository], blobs: &[SizedBlob]) -> Vec<u64> {
+pub fn exclusive_garbage_bytes(marking: &Marking, repositories: &[Repository], blobs: &[SizedBlob]) -> Vec<u64> {
     #[derive(Clone, Copy, PartialEq)]
     enum Owner {
         Nobody,
@@ -435,7 +437,8 @@ pub fn exclusive_garbage_bytes(digests: &Digests, repositories: &[Repository], b
     for (place, repository) in repositories.iter().enumerate() {
         let me = Owner::One(u32::try_from(place).unwrap_or(u32::MAX));
         let named = repository.layer_links.iter().copied().chain(repository.revisions.iter().map(|r| r.id));
-        for id in named.filter(|id| digests.is_blob(*id)) {
+        // Most are live, and that is cheap to know.
+        for id in named.filter(|id| !marking.is_live(*id)) {
             if let Ok(found) = blobs.binary_search_by_key(&id, |blob| blob.id) {
                 owners[found] = match owners[found] {
                     Owner::Nobody => me,

@@ -1,5 +1,6 @@
 //! The table of blobs: every digest folder below `blobs`, sorted.
 
+use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
@@ -108,6 +109,11 @@ impl BlobTable {
         }
     }
 
+    /// Whether this is the number of a blob with a SHA-256 digest.
+    pub(super) fn is_sha256(&self, id: DigestId) -> bool {
+        id.index() < self.count_of_sha256()
+    }
+
     /// In which shard this place is: the last one that begins at or before it.
     fn shard_of(&self, place: usize) -> usize {
         self.before.partition_point(|&before| before as usize <= place) - 1
@@ -141,8 +147,7 @@ impl Shard {
     const IN_A_BUCKET: usize = 4;
 
     fn new(mut digests: Vec<[u8; 32]>) -> Shard {
-        // The bytes after the first decide nearly always, and as a number they are compared at once.
-        digests.sort_unstable_by(|a, b| key(a).cmp(&key(b)).then_with(|| a.cmp(b)));
+        digests.sort_unstable_by(compare);
         digests.dedup();
         digests.shrink_to_fit();
         let bits = (digests.len() / Self::IN_A_BUCKET).max(1).ilog2();
@@ -161,8 +166,14 @@ impl Shard {
     fn find(&self, digest: &[u8; 32]) -> Option<usize> {
         let bucket = bucket(digest, self.bits);
         let (start, end) = (self.buckets[bucket] as usize, self.buckets[bucket + 1] as usize);
-        Some(start + self.digests[start..end].binary_search(digest).ok()?)
+        Some(start + self.digests[start..end].binary_search_by(|other| compare(other, digest)).ok()?)
     }
+}
+
+/// The order of two digests that begin with the same byte. The bytes after it decide nearly always, and as numbers they
+/// are compared at once.
+fn compare(a: &[u8; 32], b: &[u8; 32]) -> Ordering {
+    key(a).cmp(&key(b)).then_with(|| a.cmp(b))
 }
 
 /// The eight bytes after the first, as a number in their order.
@@ -311,6 +322,10 @@ fn list_shard(
     let (mut linked_blobs, mut incomplete) = (Vec::new(), false);
     let listed = (|| {
         let Some(dir) = registry.v2().open(shard)? else { return Ok(()) };
+        if algorithm == Algorithm::Sha256 {
+            // Only to make room: what a folder that cannot be looked at holds, its listing says.
+            sha256.reserve_exact(dir.stamp().map_or(0, Stamp::folders_expected));
+        }
         dir.for_each(|name, kind| match Digest::from_hex(algorithm, name) {
             Ok(digest) if kind == Kind::Directory && digest.as_bytes()[0] == first => match digest {
                 Digest::Sha256(bytes) => sha256.push(bytes),
@@ -390,8 +405,10 @@ impl BlobTable {
     ) -> Vec<SizedBlob> {
         meter.expect(unreferenced.len() as u64);
         // Neighbours in the table are neighbours on the disk: a run of one shard shares one open folder.
-        let runs: Vec<&[DigestId]> =
-            unreferenced.chunk_by(|a, b| self.folder_of(*a) == self.folder_of(*b)).flat_map(|run| run.chunks(256)).collect();
+        let runs: Vec<&[DigestId]> = unreferenced
+            .chunk_by(|a, b| self.folder_of(*a) == self.folder_of(*b))
+            .flat_map(|run| run.chunks(256))
+            .collect();
         runs.into_par_iter().flat_map_iter(|run| self.measure_run(registry, run, findings, meter)).collect()
     }
 

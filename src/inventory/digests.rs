@@ -76,6 +76,11 @@ impl Digests {
         id.index() < self.blobs.len()
     }
 
+    /// Whether a blob of this digest was listed, and the digest is a SHA-256 one.
+    pub fn is_sha256_blob(&self, id: DigestId) -> bool {
+        self.blobs.is_sha256(id)
+    }
+
     /// The digest of this number.
     pub fn digest(&self, id: DigestId) -> Digest {
         if self.is_blob(id) {

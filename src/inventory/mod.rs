@@ -121,12 +121,7 @@ pub fn list_repositories(
     repositories.sort_by(|a, b| a.name.cmp(&b.name));
     unlistable.extend(failed.into_iter().flatten());
     unlistable.sort_by(|a, b| a.path.cmp(&b.path));
-    Listed {
-        repositories,
-        unlistable,
-        has_repositories_folder: found.has_repositories_folder,
-        watched: found.watched,
-    }
+    Listed { repositories, unlistable, has_repositories_folder: found.has_repositories_folder, watched: found.watched }
 }
 
 impl Inventory {

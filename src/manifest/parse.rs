@@ -77,7 +77,11 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed, ManifestError> {
     if bytes.trim_ascii_start().first() != Some(&b'{') {
         return Err(ManifestError::NoObject);
     }
-    let shape: Shape<'_> = serde_json::from_slice(bytes)?;
+    // Looked through for UTF-8 once, not string by string. Bytes that are none may still stand where nobody looks.
+    let shape: Shape<'_> = match std::str::from_utf8(bytes) {
+        Ok(text) => serde_json::from_str(text)?,
+        Err(_) => serde_json::from_slice(bytes)?,
+    };
     let mut references: Vec<Reference> = Vec::new();
     let mut refer = |text: &str, expect: Expect| -> Result<(), ManifestError> {
         let digest = Digest::parse(text.as_bytes()).map_err(|_| ManifestError::Digest(shortened(text)))?;
@@ -113,11 +117,7 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed, ManifestError> {
     // Named twice with different expectations: the one that looks closer wins.
     references.sort_unstable_by(|a, b| a.digest.cmp(&b.digest).then(b.expect.cmp(&a.expect)));
     references.dedup_by(|later, first| later.digest == first.digest);
-    Ok(Parsed {
-        references,
-        subject,
-        has_signature_links: shape.fs_layers.is_some(),
-    })
+    Ok(Parsed { references, subject, has_signature_links: shape.fs_layers.is_some() })
 }
 
 fn shortened(text: &str) -> String {

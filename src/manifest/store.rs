@@ -2,16 +2,16 @@
 
 use std::collections::{HashMap, hash_map};
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rayon::Scope;
 
 use super::{Expect, MAX_MANIFEST_BYTES, Parsed, parse};
-use crate::digest::{Algorithm, Digest};
+use crate::digest::{Algorithm, Digest, HexPlace};
 use crate::inventory::{DigestId, Digests};
 use crate::layout::{DATA, SIGNATURES, blob_dir};
 use crate::progress::Meter;
-use crate::registry::{Cause, Registry, Stamp, Unreadable};
+use crate::registry::{Cause, Content, Dir, Registry, Stamp, Unreadable};
 
 /// What a manifest references, as numbers of [`Digests`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +74,10 @@ pub struct Reading<'a> {
     meter: &'a Meter,
     /// By number, spread over several locks so that threads do not wait for each other.
     entries: Vec<Mutex<HashMap<DigestId, Entry>>>,
+    /// The folders that the blobs' folders are in, each opened when something in it is read for the first time: so the
+    /// system does not walk down the whole path for each manifest, and on a network volume asks less often. `None` where
+    /// that did not work. Empty where a process may not have so many handles.
+    folders: Vec<OnceLock<Option<Dir>>>,
 }
 
 /// A digest that was named as a manifest.
@@ -90,11 +94,24 @@ const PARTS: usize = 64;
 /// How many manifests one thread reads after another: few enough that all threads have work where a repository is
 /// large, and enough that handing them out costs nothing.
 const AT_ONCE: usize = 16;
+/// In how many folders the SHA-256 blobs are.
+const FOLDERS: usize = 256;
+/// How many open files a process has to be allowed for one handle a folder: those, and four times as many for all else.
+/// Most systems allow 1,024 at least.
+const ENOUGH_HANDLES: u64 = 1024;
 
 impl<'a> Reading<'a> {
     /// Nothing is read yet.
     pub fn new(registry: &'a Registry, digests: &'a Digests, meter: &'a Meter) -> Reading<'a> {
-        Reading { registry, digests, meter, entries: (0..PARTS).map(|_| Mutex::default()).collect() }
+        let may_hold = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+        let folders = if may_hold >= ENOUGH_HANDLES { FOLDERS } else { 0 };
+        Reading {
+            registry,
+            digests,
+            meter,
+            entries: (0..PARTS).map(|_| Mutex::default()).collect(),
+            folders: (0..folders).map(|_| OnceLock::new()).collect(),
+        }
     }
 
     /// Reads these manifests and everything below them, each once, whoever asks for it. The work is handed to the scope,
@@ -152,7 +169,7 @@ impl<'a> Reading<'a> {
     /// Reads one that was claimed, and gives back what wants to be read next.
     fn read(&self, id: DigestId, mut expect: Expect) -> Vec<(DigestId, Expect)> {
         loop {
-            let (loaded, below) = read(self.registry, self.digests, id, expect);
+            let (loaded, below) = self.load(id, expect);
             let mut part = self.part(id);
             let Some(entry) = part.get_mut(&id) else { return below };
             if loaded != Loaded::Blob || entry.expect == expect {
@@ -167,39 +184,57 @@ impl<'a> Reading<'a> {
     fn part(&self, id: DigestId) -> MutexGuard<'_, HashMap<DigestId, Entry>> {
         self.entries[id.index() % PARTS].lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-fn read(registry: &Registry, digests: &Digests, id: DigestId, expect: Expect) -> (Loaded, Vec<(DigestId, Expect)>) {
-    let digest = digests.digest(id);
-    // Opened even where the table of blobs does not have it: the table may be incomplete, and a blob's folder may be
-    // behind a symbolic link.
-    let content = match registry.v2().read(blob_dir(&digest).join(DATA), MAX_MANIFEST_BYTES) {
-        Ok(Some(content)) => content,
-        Ok(None) => return (Loaded::Missing, Vec::new()),
-        Err(Unreadable { cause: cause @ Cause::TooLarge { .. }, .. }) => {
-            let loaded = match expect {
-                Expect::Manifest => Loaded::Damaged(format!("too large for a manifest: {cause}").into()),
-                _ => Loaded::Blob,
-            };
-            return (loaded, Vec::new());
+    fn load(&self, id: DigestId, expect: Expect) -> (Loaded, Vec<(DigestId, Expect)>) {
+        let digest = self.digests.digest(id);
+        let content = match self.content(&digest) {
+            Ok(Some(content)) => content,
+            Ok(None) => return (Loaded::Missing, Vec::new()),
+            Err(Unreadable { cause: cause @ Cause::TooLarge { .. }, .. }) => {
+                let loaded = match expect {
+                    Expect::Manifest => Loaded::Damaged(format!("too large for a manifest: {cause}").into()),
+                    _ => Loaded::Blob,
+                };
+                return (loaded, Vec::new());
+            }
+            // It is known what it is, and that will not be another thing tomorrow.
+            Err(Unreadable { cause: cause @ Cause::NotAFile, .. }) => {
+                return (Loaded::Damaged(cause.to_string().into()), Vec::new());
+            }
+            Err(unreadable) => return (Loaded::Unreadable(unreadable.cause.to_string().into()), Vec::new()),
+        };
+        let parsed = if digest.matches(&content.bytes) {
+            parse(&content.bytes).map_err(|error| error.to_string())
+        } else if content.bytes.is_empty() {
+            Err("empty".to_owned())
+        } else {
+            Err("its bytes do not match its digest".to_owned())
+        };
+        match (parsed, expect) {
+            (Ok(parsed), _) => intern(self.digests, &parsed, content.stamp),
+            (Err(why), Expect::Manifest) => (Loaded::Damaged(why.into()), Vec::new()),
+            (Err(_), _) => (Loaded::Blob, Vec::new()),
         }
-        // It is known what it is, and that will not be another thing tomorrow.
-        Err(Unreadable { cause: cause @ Cause::NotAFile, .. }) => {
-            return (Loaded::Damaged(cause.to_string().into()), Vec::new());
+    }
+
+    /// A blob's bytes. Looked for even where the table of blobs does not have it: the table may be incomplete, and a
+    /// blob's folder may be behind a symbolic link.
+    fn content(&self, digest: &Digest) -> Result<Option<Content>, Unreadable> {
+        if let Digest::Sha256(bytes) = digest
+            && let Some(folder) = self.folders.get(usize::from(bytes[0]))
+            && let Some(folder) = folder.get_or_init(|| self.open_folder_of(digest))
+        {
+            let data = Path::new(digest.hex_in(&mut HexPlace::new())).join(DATA);
+            return folder.read(data, MAX_MANIFEST_BYTES);
         }
-        Err(unreadable) => return (Loaded::Unreadable(unreadable.cause.to_string().into()), Vec::new()),
-    };
-    let parsed = if digest.matches(&content.bytes) {
-        parse(&content.bytes).map_err(|error| error.to_string())
-    } else if content.bytes.is_empty() {
-        Err("empty".to_owned())
-    } else {
-        Err("its bytes do not match its digest".to_owned())
-    };
-    match (parsed, expect) {
-        (Ok(parsed), _) => intern(digests, &parsed, content.stamp),
-        (Err(why), Expect::Manifest) => (Loaded::Damaged(why.into()), Vec::new()),
-        (Err(_), _) => (Loaded::Blob, Vec::new()),
+        let path = blob_dir(digest).join(DATA);
+        self.registry.v2().read(path, MAX_MANIFEST_BYTES)
+    }
+
+    /// The folder that a blob's folder is in. Why it cannot be opened is said where the blob is looked for by its whole
+    /// path.
+    fn open_folder_of(&self, digest: &Digest) -> Option<Dir> {
+        self.registry.v2().open(blob_dir(digest).parent()?).ok().flatten()
     }
 }
 

@@ -106,6 +106,19 @@ impl Stamp {
         (self.device, self.inode)
     }
 
+    /// How many folders are in a folder, by its link count; `None` where the file system does not count them (btrfs, very
+    /// large folders of ext4).
+    pub fn folders(&self) -> Option<u64> {
+        self.links.checked_sub(2)
+    }
+
+    /// How many folders to make room for before a folder is listed. A guess, and never a large one that costs anything:
+    /// a link count is what somebody else says.
+    pub fn folders_expected(self) -> usize {
+        const MOST: u64 = 1 << 16;
+        usize::try_from(self.folders().unwrap_or(0).min(MOST)).unwrap_or(0)
+    }
+
     /// When it was last modified: seconds since 1970 and nanoseconds.
     pub fn modified(&self) -> (i64, u32) {
         self.modified
@@ -306,13 +319,10 @@ impl Dir {
             listed += u64::from(kind == Kind::Directory);
             each(name, kind);
         })?;
-        let held = if before.links >= 2 {
-            if listed >= before.links - 2 {
-                return Ok(());
-            }
-            before.links.min(self.stamp()?.links).saturating_sub(2)
-        } else {
-            self.count_again(|kind| kind == Kind::Directory)?
+        let held = match before.folders() {
+            Some(folders) if listed >= folders => return Ok(()),
+            Some(folders) => folders.min(self.stamp()?.folders().unwrap_or(0)),
+            None => self.count_again(|kind| kind == Kind::Directory)?,
         };
         self.check_listing(listed, held)
     }
