@@ -459,3 +459,36 @@ impl BlobTable {
         sized
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Digests are found whatever they begin with: as many to a bucket as chance wants it, all in one, or none.
+    #[test]
+    fn every_digest_is_found_and_no_other() {
+        let by_chance = |n: u32| Digest::of(Algorithm::Sha256, &n.to_le_bytes());
+        let alike = |first: u8, n: u32| {
+            let mut bytes = [first; 32];
+            bytes[28..].copy_from_slice(&n.to_be_bytes());
+            Digest::Sha256(bytes)
+        };
+        let long = |n: u32| Digest::of(Algorithm::Sha512, &n.to_le_bytes());
+        let kinds: [&dyn Fn(u32) -> Digest; 4] = [&by_chance, &|n| alike(0, n), &|n| alike(255, n), &long];
+        for count in [0, 1, 7, 3000] {
+            let there: Vec<Digest> = kinds.iter().flat_map(|kind| (0..count).map(kind)).collect();
+            let table = BlobTable::from_digests(there.iter().chain(&there).cloned().collect());
+            assert_eq!(table.len(), there.len(), "each once");
+            for digest in &there {
+                let id = table.find(digest).unwrap();
+                assert_eq!(table.digest(id), *digest);
+                assert_eq!(table.is_sha256(id), digest.algorithm() == Algorithm::Sha256);
+            }
+            for digest in kinds.iter().flat_map(|kind| (count..count + 500).map(kind)) {
+                assert_eq!(table.find(&digest), None);
+            }
+            let listed: Vec<Digest> = table.ids().map(|id| table.digest(id)).collect();
+            assert!(listed.is_sorted(), "numbers are in the order of the digests");
+        }
+    }
+}

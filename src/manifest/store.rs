@@ -281,3 +281,70 @@ pub(crate) fn signature_links(
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::disallowed_methods, reason = "tests build trees")]
+
+    use super::*;
+    use crate::inventory::BlobTable;
+    use crate::seam::{Answer, Interceptor, Kind, Operation, Seam};
+
+    /// Says that something is a manifest, at the moment at which it is opened.
+    struct Sayer {
+        reading: OnceLock<&'static Reading<'static>>,
+        id: DigestId,
+    }
+
+    impl Interceptor for Sayer {
+        fn before(&self, operation: &Operation<'_>) -> Answer {
+            if operation.kind == Kind::OpenFile {
+                let is_mine = self.reading.get().unwrap().claim(self.id, Expect::Manifest);
+                assert!(!is_mine, "somebody is at it already");
+            }
+            Answer::Go
+        }
+    }
+
+    fn leaked<T>(value: T) -> &'static T {
+        Box::leak(Box::new(value))
+    }
+
+    /// Whatever the order in which things are said of a digest, the one that looks closest counts in the end: also what
+    /// is said while it is being read.
+    #[test]
+    fn the_closest_look_at_a_digest_counts() {
+        let temp = tempfile::tempdir().unwrap();
+        let digest = Digest::of(Algorithm::Sha256, b"a layer");
+        let v2 = temp.path().join("docker/registry/v2");
+        std::fs::create_dir_all(v2.join(blob_dir(&digest))).unwrap();
+        std::fs::create_dir(v2.join("repositories")).unwrap();
+        std::fs::write(v2.join(blob_dir(&digest)).join(DATA), "a layer").unwrap();
+        let digests = leaked(Digests::new(BlobTable::from_digests(vec![digest.clone()])));
+        let id = digests.id(&digest);
+        let read = |is_interrupted: bool, said: &[Expect]| {
+            let sayer = leaked(Sayer { reading: OnceLock::new(), id });
+            let seam = if is_interrupted { Seam::intercepted_by(sayer) } else { Seam::default() };
+            let registry = leaked(Registry::open_with(temp.path(), seam).unwrap());
+            let reading = leaked(Reading::new(registry, digests, leaked(Meter::new())));
+            assert!(sayer.reading.set(reading).is_ok());
+            for &expect in said {
+                if reading.claim(id, expect) {
+                    assert_eq!(reading.read(id, expect), []);
+                }
+            }
+            reading.part(id).remove(&id).unwrap().loaded.unwrap()
+        };
+        use Expect::{Manifest, Unknown};
+        for (is_interrupted, said, is_damaged) in [
+            (false, &[Unknown, Unknown][..], false),
+            (false, &[Unknown, Manifest], true),
+            (false, &[Manifest, Unknown], true),
+            (true, &[Unknown], true),
+        ] {
+            let loaded = read(is_interrupted, said);
+            assert_eq!(matches!(loaded, Loaded::Damaged(_)), is_damaged, "{is_interrupted} {said:?}: {loaded:?}");
+            assert_eq!(loaded == Loaded::Blob, !is_damaged);
+        }
+    }
+}
