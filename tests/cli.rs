@@ -73,6 +73,7 @@ fn check(name: &str, page: String) {
             (r#""\d{4}-\d\d-\d\dT[0-9:.]+Z""#, "\"[WHEN]\""),
             (r#""(seconds|window_seconds)":[0-9.e-]+"#, "\"$1\":[SECONDS]"),
             (r#""disk_bytes":\d+"#, "\"disk_bytes\":[BLOCKS]"),
+            (r#""jobs":\d+"#, "\"jobs\":[JOBS]"),
         ],
         prepend_module_to_snapshot => false,
     }, { insta::assert_snapshot!(name, page) });

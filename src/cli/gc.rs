@@ -88,7 +88,7 @@ pub(crate) struct Args {
     #[arg(long)]
     remove_empty_repositories: bool,
 
-    /// How many requests are in flight at a time [default: four a core, at least 16]
+    /// How many requests are in flight at a time [default: four a core, 16 to 64; 64 where the volume answers slowly]
     #[arg(short, long, value_name = "N", value_parser = target::parse_jobs)]
     jobs: Option<usize>,
 
@@ -135,7 +135,8 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
     let findings = Findings::default();
     let look = Look::suitable(args.output.quiet);
     let shown = Shown::new(look);
-    let pool = target::pool(args.jobs)?;
+    let jobs = args.jobs.unwrap_or_else(|| target::jobs(&opened.registry));
+    let pool = target::pool(jobs)?;
     let options = options(args, started_at, window_began);
     let (registry, watch) = (&opened.registry, &shown);
     let ended = pool.install(|| {
@@ -149,7 +150,7 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
         }
     });
     shown.finish();
-    finish(args, &opened, read_only, findings, started_at, ended)
+    finish(args, &opened, read_only, findings, jobs, started_at, ended)
 }
 
 fn options(args: &Args, at: Timestamp, window_began: Instant) -> run::Options {
@@ -178,6 +179,7 @@ fn finish(
     opened: &Opened,
     read_only: ReadOnly,
     findings: Findings,
+    jobs: usize,
     started_at: Timestamp,
     ended: Ended,
 ) -> Result<Exit, Failure> {
@@ -202,6 +204,7 @@ fn finish(
         repositories: collection.as_ref().map(repositories).unwrap_or_default(),
         plan,
         findings: findings.into_sorted(),
+        jobs,
         phases: phases(collection.as_ref(), swept.as_ref()),
         window_seconds: swept.as_ref().map(|swept| swept.window_seconds),
         quarantine: args.quarantine,

@@ -117,18 +117,33 @@ impl Evidence {
     }
 }
 
-/// Sizes the pool that everything runs on.
-pub(crate) fn pool(jobs: Option<usize>) -> Result<rayon::ThreadPool, Failure> {
-    // Reading is mostly waiting, for a cold disk or for a network, so there are more threads than cores: a warm cache
-    // loses little by that, the others gain a lot.
-    let default = || std::thread::available_parallelism().map_or(16, |cores| (cores.get() * 4).clamp(16, 64));
-    let threads = jobs.unwrap_or_else(default);
+/// Makes the pool that everything runs on.
+pub(crate) fn pool(threads: usize) -> Result<rayon::ThreadPool, Failure> {
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .thread_name(|number| format!("regsweep-{number}"))
+        // A thread that waits for a part of its work takes up another part meanwhile, on the same stack.
+        .stack_size(8 << 20)
         .build()
         .with_context(|| format!("cannot start {threads} threads"))
         .map_err(Failure::from)
+}
+
+/// How many requests are in flight at a time, unless the operator says it. Each has a thread, which waits.
+///
+/// A volume that answers at once keeps the cores busy by itself; some more threads than cores are there for what comes
+/// from a disk. One that takes its time is not busy at all: it answers many at once as soon as one. A thousandth of a
+/// second each, and 64 in flight, is what `docs/benchmarks.md` shows.
+pub(crate) fn jobs(registry: &Registry) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    jobs_for(cores, registry.latency())
+}
+
+fn jobs_for(cores: usize, latency: Duration) -> usize {
+    const MOST: usize = 64;
+    // A disk in the machine answers in less, even one that turns, where it has read the neighbours.
+    const AT_ONCE: Duration = Duration::from_micros(200);
+    if latency > AT_ONCE { MOST } else { (4 * cores).clamp(16, MOST) }
 }
 
 /// An age, as somebody wrote it: `168h`, `7d`, `90m`, `1h30m`.
@@ -225,6 +240,16 @@ mod tests {
                 percent.and_then(Percent::new),
                 "{text:?}"
             );
+        }
+    }
+
+    #[test]
+    fn jobs_for_a_volume() {
+        let (memory, network) = (Duration::from_micros(2), Duration::from_millis(1));
+        for (cores, latency, jobs) in
+            [(2, memory, 16), (8, memory, 32), (64, memory, 64), (2, network, 64), (64, network, 64)]
+        {
+            assert_eq!(jobs_for(cores, latency), jobs, "{cores} cores, {latency:?}");
         }
     }
 

@@ -62,7 +62,7 @@ pub(crate) enum Format {
 }
 
 pub(crate) fn main(command: &Command) -> Result<Exit, Failure> {
-    target::pool(None)?.install(|| match command {
+    match command {
         Command::List { target, format } => list(target, *format),
         Command::Restore { target, run, evidence } => {
             let (target, runs) = sort_out(target, std::slice::from_ref(run));
@@ -72,7 +72,7 @@ pub(crate) fn main(command: &Command) -> Result<Exit, Failure> {
             let (target, runs) = sort_out(target, runs);
             purge(&target, &runs, older_than.as_ref())
         }
-    })
+    }
 }
 
 /// A run that has something in its trash, as it is listed.
@@ -191,7 +191,8 @@ fn restore(target: &Target, name: &str, evidence: &Evidence) -> Result<Exit, Fai
     // Looked at again under the lock: another run may have restored or purged it meanwhile.
     let run = find(&runs, name, is_kept)?;
     let shown = Shown::new(Look::suitable(false));
-    let back = runs.put_back(&run, &shown.begin(Phase::Restore));
+    let pool = target::pool(target::jobs(&opened.registry))?;
+    let back = pool.install(|| runs.put_back(&run, &shown.begin(Phase::Restore)));
     shown.finish();
     let back = back.with_context(|| format!("cannot put back what run {} has put aside", run.id))?;
     for (path, why) in &back.failed {
@@ -230,11 +231,12 @@ fn purge(target: &Target, names: &[String], older_than: Option<&Age>) -> Result<
     let findings = Findings::default();
     let shown = Shown::new(Look::suitable(false));
     let mut lines = Vec::new();
+    let pool = target::pool(target::jobs(&opened.registry))?;
     for run in chosen.iter().filter(|run| is_old_enough(run)) {
         let meter = shown.begin(Phase::Purge);
         let (items, size) = run.progress.swept.unwrap_or_default();
         meter.expect(items);
-        sweep::purge(&runs, run, &meter, &findings);
+        pool.install(|| sweep::purge(&runs, run, &meter, &findings));
         lines.push(format!("run {}: {} deleted ({})", run.id, counted(meter.done(), "thing", "things"), bytes(size)));
     }
     shown.finish();

@@ -123,6 +123,8 @@ pub struct Report<'a> {
     pub plan: &'a Plan,
     /// What was found on the way, the gravest first.
     pub findings: Vec<Finding>,
+    /// How many requests were in flight at a time, at most.
+    pub jobs: usize,
     /// How long each phase took.
     pub phases: Vec<PhaseReport>,
     /// How long the registry had to be read-only, in seconds; `null` if nothing was changed.
