@@ -26,7 +26,12 @@ pub struct YoungSince(pub i64);
 impl YoungSince {
     /// Whether a file of this stamp is too young.
     pub fn includes(self, stamp: Stamp) -> bool {
-        stamp.modified().0 > self.0
+        self.is_young(stamp.modified().0)
+    }
+
+    /// Whether what was modified then, in seconds since 1970, is too young.
+    fn is_young(self, modified: i64) -> bool {
+        modified > self.0
     }
 
     /// Manifests that are too young: by themselves, or by a revision link in any repository.
@@ -36,7 +41,7 @@ impl YoungSince {
             .filter(|revision| {
                 let manifest = store.manifest(revision.id);
                 revision.stamp.is_some_and(|stamp| self.includes(stamp))
-                    || manifest.is_some_and(|manifest| self.includes(manifest.stamp))
+                    || manifest.is_some_and(|manifest| self.is_young(manifest.modified))
             })
             .map(|revision| revision.id)
             .collect()

@@ -288,6 +288,8 @@ impl<'a> Walk<'a> {
         self.references.extend(&self.manifests);
         self.references.sort_unstable();
         self.references.dedup();
+        // Most references are shared: the list was several times as long.
+        self.references.shrink_to_fit();
         let mut manifests: Vec<DigestId> = self.manifests.into_iter().collect();
         manifests.sort_unstable();
         let stays = |id: &DigestId| manifests.binary_search(id).is_ok() && !reached_by_tags.contains(id);

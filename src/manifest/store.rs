@@ -11,7 +11,7 @@ use crate::digest::{Algorithm, Digest, HexPlace};
 use crate::inventory::{DigestId, Digests};
 use crate::layout::{DATA, SIGNATURES, blob_dir};
 use crate::progress::Meter;
-use crate::registry::{Cause, Content, Dir, Registry, Stamp, Unreadable};
+use crate::registry::{Cause, Content, Dir, Registry, Unreadable};
 
 /// What a manifest references, as numbers of [`Digests`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,15 +26,15 @@ pub struct Manifest {
     pub subject: Option<DigestId>,
     /// Whether signatures may lie beside its revision link.
     pub has_signature_links: bool,
-    /// What its file was when it was read.
-    pub stamp: Stamp,
+    /// When its file was last modified, in seconds since 1970.
+    pub modified: i64,
 }
 
 /// What became of reading a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Loaded {
     /// It was read, and its bytes match its digest.
-    Manifest(Manifest),
+    Manifest(Box<Manifest>),
     /// It is not in the blob store.
     Missing,
     /// It was read whole, and is not what its digest names, or not a manifest.
@@ -48,13 +48,13 @@ pub enum Loaded {
 /// All manifests that anything names, read.
 #[derive(Debug, Default)]
 pub struct Store {
-    loaded: Vec<HashMap<DigestId, Loaded>>,
+    parts: Vec<HashMap<DigestId, Entry>>,
 }
 
 impl Store {
     /// What became of this one; `None` if nothing named it as a manifest.
     pub fn get(&self, id: DigestId) -> Option<&Loaded> {
-        self.loaded.get(id.index() % PARTS)?.get(&id)
+        self.parts.get(id.index() % PARTS)?.get(&id)?.loaded.as_ref()
     }
 
     /// The manifest of this digest, if it was read and is whole.
@@ -139,11 +139,8 @@ impl<'a> Reading<'a> {
 
     /// Ends the reading.
     pub fn into_store(self) -> Store {
-        let part = |entries: Mutex<HashMap<DigestId, Entry>>| {
-            let entries = entries.into_inner().unwrap_or_else(PoisonError::into_inner);
-            entries.into_iter().filter_map(|(id, entry)| Some((id, entry.loaded?))).collect()
-        };
-        Store { loaded: self.entries.into_iter().map(part).collect() }
+        let parts = self.entries.into_iter();
+        Store { parts: parts.map(|part| part.into_inner().unwrap_or_else(PoisonError::into_inner)).collect() }
     }
 
     /// Whether whoever asks has to read this one, because nobody has or is at it.
@@ -211,7 +208,7 @@ impl<'a> Reading<'a> {
             Err("its bytes do not match its digest".to_owned())
         };
         match (parsed, expect) {
-            (Ok(parsed), _) => intern(self.digests, &parsed, content.stamp),
+            (Ok(parsed), _) => intern(self.digests, &parsed, content.stamp.modified().0),
             (Err(why), Expect::Manifest) => (Loaded::Damaged(why.into()), Vec::new()),
             (Err(_), _) => (Loaded::Blob, Vec::new()),
         }
@@ -238,7 +235,7 @@ impl<'a> Reading<'a> {
     }
 }
 
-fn intern(digests: &Digests, parsed: &Parsed, stamp: Stamp) -> (Loaded, Vec<(DigestId, Expect)>) {
+fn intern(digests: &Digests, parsed: &Parsed, modified: i64) -> (Loaded, Vec<(DigestId, Expect)>) {
     let mut below = Vec::new();
     let (mut children, mut blobs, mut foreign) = (Vec::new(), Vec::new(), Vec::new());
     for reference in &parsed.references {
@@ -258,9 +255,9 @@ fn intern(digests: &Digests, parsed: &Parsed, stamp: Stamp) -> (Loaded, Vec<(Dig
         foreign: foreign.into(),
         subject: parsed.subject.as_ref().map(|subject| digests.id(subject)),
         has_signature_links: parsed.has_signature_links,
-        stamp,
+        modified,
     };
-    (Loaded::Manifest(manifest), below)
+    (Loaded::Manifest(Box::new(manifest)), below)
 }
 
 /// The digests of the signature links beside a schema 1 revision (`signatures/<algorithm>/<hex>/link`).
