@@ -1,27 +1,26 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2154,SC2016
-# Peak memory of dry runs, and what they take by size. The largest tree has ten times the blobs of the large one; it is
-# hollow (see examples/generate_registry.rs) and lies in memory, and only regsweep runs on it.
+# Peak memory of dry runs, beside docker-registry's and by size, and what they take by size. The trees of several sizes,
+# up to ten times the large one, are hollow (see examples/generate_registry.rs) and lie in memory, where they are made
+# in seconds; only regsweep runs on them.
 
-# by_size NAME FOLDER: times, of runs in a row, and the peak memory of as many runs of their own.
-by_size() {
+# peak NAME FOLDER
+peak() {
   local round
-  timed "size.$1" 2 3 "$regsweep" gc --dry-run "$2"
   for ((round = 1; round <= rounds; round++)); do
     out=/dev/null measure "peak.$1" "$regsweep" gc --dry-run "$2"
   done
 }
 
-# hollow_folder: mounts memory at $work/huge, or says why not. A folder's limit of files would be too low elsewhere.
-hollow_folder() {
-  local wanted=12
-  ((!quick)) || wanted=1
-  if (($(awk '/^MemAvailable/ { print $2 }' /proc/meminfo) < wanted << 20)); then
-    echo "it takes $wanted GiB of memory"
+# mount_memory: at $work/sizes, or says why not. /dev/shm has a limit of files that is too low.
+mount_memory() {
+  local gibibytes=12
+  ((!quick)) || gibibytes=1
+  if (($(awk '/^MemAvailable/ { print $2 }' /proc/meminfo) < gibibytes << 20)); then
+    echo "it takes $gibibytes GiB of memory"
     return 1
   fi
-  mkdir -p "$work/huge"
-  mount -t tmpfs -o "size=${wanted}g,nr_inodes=0" tmpfs "$work/huge" 2>"$work/err" || {
+  mount -t tmpfs -o "size=${gibibytes}g,nr_inodes=0" tmpfs "$work/sizes" 2>"$work/err" || {
     echo "only root may mount a tmpfs for it"
     return 1
   }
@@ -29,51 +28,53 @@ hollow_folder() {
 
 size_row() {
   local blobs
-  blobs=$(of "$1" .tree.blobs)
-  echo "| $(thousands "$(of "$1" .tree.repositories)")$2 | $(thousands "$blobs") | $(seconds "size.$1") |" \
-    "$(compute "1000000 * $(median "size.$1") / $blobs" | sed 's/..$//') | $(mebibytes "peak.$1.memory") |"
+  blobs=$(of "sizes/$1" .tree.blobs)
+  echo "| $(thousands "$1") | $(thousands "$blobs") | $(seconds "size.$1") |" \
+    "$(short "$(compute "1000000 * $(median "size.$1") / $blobs")") | $(mebibytes "peak.$1.memory") |"
 }
 
 part_memory() {
-  local round size why="" a_blob=-
+  local round size why="" a_blob=- blobs
+  local sizes=("${smaller[@]}" "$repositories" "$ten_times")
   plain_tree
   stock_config plain
-  for size in "${smaller[@]}"; do generate "of-$size" --repositories "$size" "${plain[@]}"; done
-  say "by size: ${smaller[*]} $repositories repositories, $rounds rounds"
-  for size in "${smaller[@]}"; do
-    check_ours_on "$work/of-$size" "of-$size" default
-    by_size "of-$size" "$work/of-$size"
-  done
   check_ours_on "$work/plain" plain default
-  by_size plain "$work/plain"
+  peak plain "$work/plain"
   measure peak.stock docker-registry garbage-collect --dry-run "$work/plain.yml"
   check_stock "$work/out" plain default
 
-  mounted+=("$work/huge")
-  if why=$(hollow_folder); then
-    say "generating hollow: $ten_times repositories"
-    "$work/generate" "$work/huge/hollow" --repositories "$ten_times" "${plain[@]}" --hollow >"$work/hollow.json"
-    check_ours_on "$work/huge/hollow" hollow default
-    by_size hollow "$work/huge/hollow"
-    unmount "$work/huge"
-    a_blob=$(compute "1024 * ($(median peak.hollow.memory) - $(median peak.plain.memory)) /
-      $(jq -n --slurpfile hollow "$work/hollow.json" --slurpfile plain "$work/plain.json" \
-        '$hollow[0].tree.blobs - $plain[0].tree.blobs')")
-  fi
+  # Without it, those that are not too large lie on the disk.
+  mkdir "$work/sizes"
+  mounted+=("$work/sizes")
+  why=$(mount_memory) || sizes=("${smaller[@]}" "$repositories")
+  for size in "${sizes[@]}"; do
+    generate "sizes/$size" --repositories "$size" "${plain[@]}" --hollow
+    check_ours_on "$work/sizes/$size" "sizes/$size" default
+  done
+  say "by size: ${sizes[*]} repositories, $rounds rounds"
+  for ((round = 1; round <= rounds; round++)); do
+    for size in "${sizes[@]}"; do timed "size.$size" 2 3 "$regsweep" gc --dry-run "$work/sizes/$size"; done
+  done
+  for size in "${sizes[@]}"; do peak "$size" "$work/sizes/$size"; done
 
-  echo '| dry run, repositories | blobs | regsweep | microseconds a blob | peak memory |'
+  blobs=$(thousands "$(of plain .tree.blobs)")
+  echo "| dry run, $blobs blobs | peak memory |"
+  echo '|---|--:|'
+  echo "| regsweep | $(mebibytes peak.plain.memory) |"
+  echo "| docker-registry | $(mebibytes peak.stock.memory) |"
+  echo
+  echo '| repositories (hollow) | blobs | regsweep | microseconds a blob | peak memory |'
   echo '|--:|--:|--:|--:|--:|'
-  for size in "${smaller[@]}"; do size_row "of-$size" ""; done
-  size_row plain ""
-  if [[ -z $why ]]; then size_row hollow " (hollow, in memory)"; else
-    echo "| $(thousands "$ten_times") | | not measured: $why | | |"
+  for size in "${sizes[@]}"; do size_row "$size"; done
+  [[ -z $why ]] || echo "| $(thousands "$ten_times") | | not measured: $why | | |"
+  if [[ -z $why ]]; then
+    a_blob=$(compute "1024 * ($(median "peak.$ten_times.memory") - $(median "peak.$repositories.memory")) /
+      ($(of "sizes/$ten_times" .tree.blobs) - $(of "sizes/$repositories" .tree.blobs))")
   fi
-  echo "| $(thousands "$repositories"), docker-registry | $(thousands "$(of plain .tree.blobs)") | | |" \
-    "$(mebibytes peak.stock.memory) |"
   goals
   goal "peak memory, percent of docker-registry's" at_most 40 \
     "$(compute "100 * $(median peak.plain.memory) / $(median peak.stock.memory)")" "%"
   goal "peak memory that a blob more takes, of ten times as many" at_most 100 "$a_blob" bytes
-  for size in "${smaller[@]}"; do drop_tree "of-$size"; done
-  rm -f "$work/hollow.json"
+  unmount "$work/sizes"
+  rm -rf -- "$work/sizes"
 }
