@@ -3,6 +3,9 @@
 # A dry run on a volume that takes 1 ms for each request: slowfs (benches/slowfs.c), a FUSE file system that passes
 # everything through and waits. It stands for a network volume, where waiting is what takes the time.
 
+# fetch PACKAGE: into this folder; nothing is installed. On a fresh machine nobody has asked yet what there is.
+fetch() { apt-get download "$1" || { apt-get -qq update && apt-get download "$1"; }; }
+
 # build_slowfs: $work/slowfs. On failure it says what is missing.
 build_slowfs() {
   local flags headers=$work/fuse3
@@ -14,7 +17,7 @@ build_slowfs() {
   else
     # The library itself is there with fusermount3; only its headers are to be fetched.
     mkdir -p "$headers"
-    if ! (cd "$headers" && apt-get download libfuse3-dev && dpkg-deb -x libfuse3-dev_*.deb .) >"$work/err" 2>&1; then
+    if ! (cd "$headers" && fetch libfuse3-dev && dpkg-deb -x libfuse3-dev_*.deb .) >"$work/err" 2>&1; then
       echo "the headers of FUSE 3 are missing (Debian: libfuse3-dev), and cannot be fetched"
       return 1
     fi
