@@ -14,6 +14,12 @@
 //! them without a link too. Of the images, `--indexes` percent are indexes of two platforms, and `--promoted` percent
 //! are images of the repository before it, so the two share all blobs. An image has layers of its own, layers of its
 //! repository and layers of a base image that many repositories use.
+//!
+//! `--hollow` leaves out what a dry run never opens, so that millions of blobs take seconds and little room: layer
+//! links are folders without a `link` file, and the layers and configs of images that have a revision are folders
+//! without `data`. What is garbage by default has its `data`, since a dry run says how large it is; and manifests,
+//! revision links and tags are whole. Such a tree is for dry runs of regsweep without `--delete-untagged` alone:
+//! another collector may look at more, and no registry could serve it.
 
 #![allow(clippy::disallowed_methods, reason = "this program writes a tree; it is no part of regsweep")]
 
@@ -66,6 +72,9 @@ struct Arguments {
     /// Layers that an image shares with other repositories: those of its base image
     #[arg(long, default_value_t = 3)]
     base_layers: u64,
+    /// Leave out the contents of layers and layer links that a dry run does not open
+    #[arg(long)]
+    hollow: bool,
     /// Where all randomness begins
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -83,7 +92,7 @@ fn main() -> Result<()> {
         .into_par_iter()
         .map(|number| {
             let repository = Repository::think_up(&arguments, number, &blobs)?;
-            repository.write(&v2.join("repositories"))?;
+            repository.write(&v2.join("repositories"), arguments.hollow)?;
             Ok(repository)
         })
         .collect::<Result<_>>()?;
@@ -96,7 +105,7 @@ fn main() -> Result<()> {
             "deleted": arguments.deleted, "orphans": arguments.orphans, "indexes": arguments.indexes,
             "promoted": arguments.promoted, "layers": arguments.layers,
             "repository_layers": arguments.repository_layers, "base_layers": arguments.base_layers,
-            "seed": arguments.seed,
+            "hollow": arguments.hollow, "seed": arguments.seed,
         },
         "tree": {
             "repositories": repositories.len(),
@@ -197,7 +206,8 @@ impl Blobs {
         Ok(Blobs { folder, written: (0..256).map(|_| Mutex::default()).collect() })
     }
 
-    fn put(&self, bytes: &[u8]) -> Result<Descriptor> {
+    /// Writes a blob, unless it is there already; a hollow one without its `data`.
+    fn put(&self, bytes: &[u8], hollow: bool) -> Result<Descriptor> {
         let digest: Digest = Sha256::digest(bytes).into();
         let size = bytes.len() as u64;
         let shard = &self.written[usize::from(digest[0])];
@@ -207,7 +217,9 @@ impl Blobs {
             make_folder(&shard)?;
             let folder = shard.join(&hex);
             fs::create_dir(&folder)?;
-            write_new(&folder.join("data"), bytes)?;
+            if !hollow {
+                write_new(&folder.join("data"), bytes)?;
+            }
         }
         Ok(Descriptor { digest, size })
     }
@@ -274,6 +286,8 @@ const REPOSITORIES_PER_BASE: u64 = 10;
 struct Builder<'a> {
     arguments: &'a Arguments,
     blobs: &'a Blobs,
+    /// Whether configs and layers are written without their `data`. They must then be live where they are put.
+    hollow: bool,
 }
 
 impl Builder<'_> {
@@ -285,7 +299,7 @@ impl Builder<'_> {
         let mut random = self.random(name);
         // Small, so that a large registry fits on a small disk. A collector does not look into layers.
         let length = 200 + random.below(1_800);
-        self.blobs.put(&random.bytes(length))
+        self.blobs.put(&random.bytes(length), self.hollow)
     }
 
     /// The image in this place of the repository: an index of two platforms, or an image for one.
@@ -305,7 +319,7 @@ impl Builder<'_> {
             children.push(child);
         }
         let index = json!({ "schemaVersion": 2, "mediaType": dialect.index, "manifests": entries });
-        let digest = self.blobs.put(&pretty(&index)?)?.digest;
+        let digest = self.blobs.put(&pretty(&index)?, false)?.digest;
         Ok(Manifest { digest, needs: Vec::new(), children })
     }
 
@@ -341,13 +355,13 @@ impl Builder<'_> {
                 "diff_ids": layers.iter().map(|layer| text_of(&layer.digest)).collect::<Vec<_>>(),
             },
         });
-        let config = self.blobs.put(config.to_string().as_bytes())?;
+        let config = self.blobs.put(config.to_string().as_bytes(), self.hollow)?;
         let manifest = json!({
             "schemaVersion": 2, "mediaType": dialect.manifest,
             "config": config.as_json(dialect.config),
             "layers": layers.iter().map(|layer| layer.as_json(dialect.layer)).collect::<Vec<_>>(),
         });
-        let descriptor = self.blobs.put(&pretty(&manifest)?)?;
+        let descriptor = self.blobs.put(&pretty(&manifest)?, false)?;
         let needs = [&config].into_iter().chain(&layers).map(|blob| blob.digest).collect();
         Ok((Manifest { digest: descriptor.digest, needs, children: Vec::new() }, descriptor))
     }
@@ -389,7 +403,6 @@ struct Repository {
 
 impl Repository {
     fn think_up(arguments: &Arguments, number: u64, blobs: &Blobs) -> Result<Repository> {
-        let builder = Builder { arguments, blobs };
         let mut repository = Repository {
             name: name_of(number),
             tags: Vec::new(),
@@ -397,9 +410,12 @@ impl Repository {
             deleted: Vec::new(),
             layer_links: HashSet::new(),
         };
-        let images = arguments.tags + arguments.untagged + arguments.deleted;
+        let with_revision = arguments.tags + arguments.untagged;
+        let images = with_revision + arguments.deleted;
+        let builder = |hollow| Builder { arguments, blobs, hollow: hollow && arguments.hollow };
         let mut pushed_to_main = Vec::new();
         for place in 0..images {
+            let builder = builder(place < with_revision);
             let promoted =
                 number > 0 && builder.random(&[stream::PROMOTION, number, place]).percent(arguments.promoted);
             // From the other end: what has a tag here has mostly lost it there.
@@ -416,7 +432,7 @@ impl Repository {
                 // The last image with a tag has `main`; all that come after it had it before.
                 pushed_to_main.push(image.digest);
             }
-            if place < arguments.tags + arguments.untagged {
+            if place < with_revision {
                 repository.revisions.insert(image.digest, image);
             } else {
                 repository.deleted.push(image.digest);
@@ -426,7 +442,7 @@ impl Repository {
             repository.tags.push(Tag { name: "main".to_owned(), current: pushed_to_main[0], history: pushed_to_main });
         }
         for orphan in 0..arguments.orphans {
-            let layer = builder.layer(&[stream::ORPHAN, number, orphan])?;
+            let layer = builder(false).layer(&[stream::ORPHAN, number, orphan])?;
             if orphan % 2 == 0 {
                 repository.layer_links.insert(layer.digest);
             }
@@ -434,13 +450,13 @@ impl Repository {
         Ok(repository)
     }
 
-    fn write(&self, repositories: &Path) -> Result<()> {
+    fn write(&self, repositories: &Path, hollow: bool) -> Result<()> {
         let folder = repositories.join(&self.name);
         // The registry makes it for the first push, and leaves it.
         fs::create_dir_all(folder.join("_uploads"))?;
-        write_links(&folder.join("_layers/sha256"), &self.layer_links)?;
+        write_links(&folder.join("_layers/sha256"), &self.layer_links, hollow)?;
         let revisions = folder.join("_manifests/revisions/sha256");
-        write_links(&revisions, self.revisions.keys())?;
+        write_links(&revisions, self.revisions.keys(), false)?;
         for digest in &self.deleted {
             fs::create_dir(revisions.join(const_hex::encode(digest)))?;
         }
@@ -448,13 +464,13 @@ impl Repository {
             let folder = folder.join("_manifests/tags").join(&tag.name);
             fs::create_dir_all(folder.join("current"))?;
             write_new(&folder.join("current/link"), text_of(&tag.current).as_bytes())?;
-            write_links(&folder.join("index/sha256"), &tag.history)?;
+            write_links(&folder.join("index/sha256"), &tag.history, false)?;
         }
         Ok(())
     }
 }
 
-fn write_links<'a>(folder: &Path, digests: impl IntoIterator<Item = &'a Digest>) -> Result<()> {
+fn write_links<'a>(folder: &Path, digests: impl IntoIterator<Item = &'a Digest>, hollow: bool) -> Result<()> {
     fs::create_dir_all(folder)?;
     // Sorted, so that the folders are the same on every run: sets have an order of their own each time.
     let mut digests: Vec<&Digest> = digests.into_iter().collect();
@@ -462,7 +478,9 @@ fn write_links<'a>(folder: &Path, digests: impl IntoIterator<Item = &'a Digest>)
     for digest in digests {
         let folder = folder.join(const_hex::encode(digest));
         fs::create_dir(&folder)?;
-        write_new(&folder.join("link"), text_of(digest).as_bytes())?;
+        if !hollow {
+            write_new(&folder.join("link"), text_of(digest).as_bytes())?;
+        }
     }
     Ok(())
 }

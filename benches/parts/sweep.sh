@@ -1,0 +1,69 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2154,SC2016
+# Sweeps with `--delete-untagged`, each on a fresh copy of the large tree, in turn. Both collectors write down what they
+# remove: regsweep as its report, docker-registry on stdout. The third in turn is `rm -rf`, which is told which folders
+# to take and takes nothing but the blobs.
+
+# fresh: $work/copy is a copy of the large tree, written to the disk, its names and attributes in the cache.
+fresh() {
+  rm -rf -- "$work/copy"
+  cp -a "$work/plain" "$work/copy"
+  sync -f "$work"
+  # A size asks for every file's attributes.
+  find "$work/copy" -type f -size +1G
+  find "$work/copy" -type f -size +1G
+}
+
+# blobs: the blobs of the copy that are there.
+blobs() { (cd "$work/copy/docker/registry/v2/blobs" && find . -name data | sort); }
+
+# remove_garbage: one process, or as few as the length of a command line allows.
+remove_garbage() {
+  # shellcheck disable=SC2016 # the inner shell expands it
+  measure rm sh -c 'cd "$1" && exec xargs -0 -a "$2" -s 2000000 rm -rf --' sh \
+    "$work/copy/docker/registry/v2/blobs/sha256" "$work/garbage"
+}
+
+part_sweep() {
+  local round
+  plain_tree
+  stock_config copy
+  "$regsweep" gc --dry-run --delete-untagged --format json "$work/plain" >"$work/out"
+  check_ours "$work/out" garbage plain delete_untagged
+  jq -j '.actions[] | select(.kind == "blob") | .digest | ltrimstr("sha256:") | .[:2] + "/" + . + "\u0000"' \
+    "$work/out" >"$work/garbage"
+  for ((round = 1; round <= sweep_rounds; round++)); do
+    say "sweeps, round $round of $sweep_rounds"
+    fresh
+    measure sweep.ours "$regsweep" gc --delete-untagged --registry-stopped --report "$work/report" "$work/copy"
+    check_ours "$work/report" removed plain delete_untagged
+    note sweep.window "$(jq .window_seconds "$work/report")"
+    blobs >"$work/left.ours"
+    expect "blobs that are left" "$(wc -l <"$work/left.ours")" \
+      "$(of plain '.tree.blobs - .delete_untagged.blobs.count')"
+
+    fresh
+    measure sweep.stock docker-registry garbage-collect --delete-untagged "$work/copy.yml"
+    check_stock "$work/out" plain delete_untagged
+    blobs >"$work/left.stock"
+    cmp -s "$work/left.ours" "$work/left.stock" || fail "the two have left different blobs"
+
+    fresh
+    remove_garbage
+    blobs >"$work/left.rm"
+    cmp -s "$work/left.ours" "$work/left.rm" || fail "rm has left other blobs"
+  done
+  drop_tree copy
+
+  echo '| sweep, `--delete-untagged` | regsweep: read-only window | regsweep: all of it | docker-registry | `rm -rf` of the blobs |'
+  echo '|---|--:|--:|--:|--:|'
+  echo "| $(thousands "$(of plain .delete_untagged.blobs.count)") garbage blobs | $(seconds sweep.window) |" \
+    "$(seconds sweep.ours) | $(seconds sweep.stock) | $(seconds rm) |"
+  echo "| processor time | | $(short "$(median sweep.ours.cpu)") s | $(short "$(median sweep.stock.cpu)") s |" \
+    "$(short "$(median rm.cpu)") s |"
+  echo "| peak memory | | $(mebibytes sweep.ours.memory) | $(mebibytes sweep.stock.memory) | |"
+  goals
+  goal "docker-registry / read-only window" at_least 15 "$(ratio sweep.window sweep.stock)"
+  goal "docker-registry / all of it" at_least 3 "$(ratio sweep.ours sweep.stock)"
+  goal 'all of it / `rm -rf` of the blobs alone' below 1 "$(ratio rm sweep.ours)"
+}
