@@ -17,20 +17,15 @@ use crate::inventory::{DigestId, Inventory, Repository, SizedBlob};
 use crate::layout::{LAYERS, LINK};
 use crate::manifest::Store;
 use crate::mark::{Marking, RepositoryMarking};
-use crate::registry::{Registry, Stamp};
+use crate::registry::Registry;
 
 /// What is newer than this, in seconds since 1970, is too young to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct YoungSince(pub i64);
 
 impl YoungSince {
-    /// Whether a file of this stamp is too young.
-    pub fn includes(self, stamp: Stamp) -> bool {
-        self.is_young(stamp.modified().0)
-    }
-
     /// Whether what was modified then, in seconds since 1970, is too young.
-    fn is_young(self, modified: i64) -> bool {
+    pub fn includes(self, modified: i64) -> bool {
         modified > self.0
     }
 
@@ -40,8 +35,8 @@ impl YoungSince {
         revisions
             .filter(|revision| {
                 let manifest = store.manifest(revision.id);
-                revision.stamp.is_some_and(|stamp| self.includes(stamp))
-                    || manifest.is_some_and(|manifest| self.is_young(manifest.modified))
+                revision.stamp.is_some_and(|stamp| self.includes(stamp.modified()))
+                    || manifest.is_some_and(|manifest| self.includes(manifest.modified))
             })
             .map(|revision| revision.id)
             .collect()
@@ -68,7 +63,7 @@ impl YoungSince {
         marked: &RepositoryMarking,
         findings: &Findings,
     ) -> Vec<DigestId> {
-        let unneeded = repository.layer_links.iter().copied().filter(|&link| !marked.references(link));
+        let unneeded = marked.unneeded_links.iter().copied();
         let is_young = |&id: &DigestId| {
             let digest = inventory.digests.digest(id);
             let folder = repository.path.join(LAYERS).join(digest.algorithm().name()).join(digest.hex());
@@ -78,7 +73,7 @@ impl YoungSince {
                 looked => looked,
             };
             match stamp {
-                Ok(stamp) => stamp.is_some_and(|stamp| self.includes(stamp)),
+                Ok(stamp) => stamp.is_some_and(|stamp| self.includes(stamp.modified().0)),
                 Err(unreadable) => {
                     let message = format!("nobody knows how old it is ({}); kept", unreadable.cause);
                     let (name, path): (_, &Path) = (Some(&*repository.name), &unreadable.path);
@@ -92,6 +87,6 @@ impl YoungSince {
 
     /// Blobs that are too young by themselves.
     pub fn blobs(self, blobs: &[SizedBlob]) -> impl Iterator<Item = DigestId> {
-        blobs.iter().filter(move |blob| self.includes(blob.stamp)).map(|blob| blob.id)
+        blobs.iter().filter(move |blob| self.includes(blob.modified)).map(|blob| blob.id)
     }
 }

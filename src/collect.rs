@@ -97,7 +97,7 @@ pub fn collect(registry: &Registry, options: Options, findings: &Findings, watch
                 let mut young = young;
                 young.extend(since.layers(registry, &inventory, &marking, findings));
                 young.extend(since.blobs(&blobs));
-                marking.keep_all(&inventory, &young);
+                marking.keep_all(digests, &young);
                 let unreferenced = blobs.len();
                 blobs.retain(|blob| !young.contains(&blob.id));
                 young_blobs = (unreferenced - blobs.len()) as u64;

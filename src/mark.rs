@@ -60,8 +60,8 @@ pub struct Marking {
 pub struct RepositoryMarking {
     /// Manifests that a root reaches, sorted.
     pub manifests: Vec<DigestId>,
-    /// Everything that they reference, themselves included, sorted: what layer links are needed for.
-    pub references: Vec<DigestId>,
+    /// Layer links that none of them needs, sorted.
+    pub unneeded_links: Vec<DigestId>,
     /// What each tag is worth, in the order of the inventory.
     pub tags: Vec<TagFate>,
     /// How many revisions stay that no tag leads to.
@@ -79,11 +79,6 @@ impl RepositoryMarking {
     pub fn is_live(&self, id: DigestId) -> bool {
         self.manifests.binary_search(&id).is_ok()
     }
-
-    /// Whether a live manifest of this repository needs the digest.
-    pub fn references(&self, id: DigestId) -> bool {
-        self.references.binary_search(&id).is_ok()
-    }
 }
 
 impl Marking {
@@ -98,12 +93,10 @@ impl Marking {
     }
 
     /// Keeps these, and every layer link to them.
-    pub fn keep_all(&mut self, inventory: &Inventory, kept: &HashSet<DigestId>) {
-        kept.iter().for_each(|&id| self.keep(&inventory.digests, id));
-        for (marked, repository) in self.repositories.iter_mut().zip(&inventory.repositories) {
-            marked.references.extend(repository.layer_links.iter().filter(|link| kept.contains(link)));
-            marked.references.sort_unstable();
-            marked.references.dedup();
+    pub fn keep_all(&mut self, digests: &Digests, kept: &HashSet<DigestId>) {
+        kept.iter().for_each(|&id| self.keep(digests, id));
+        for marked in &mut self.repositories {
+            marked.unneeded_links.retain(|link| !kept.contains(link));
         }
     }
 
@@ -157,30 +150,27 @@ pub fn mark(
     meter: &Meter,
 ) -> Marking {
     let Inventory { digests, repositories, .. } = inventory;
-    let mut marking = Marking::new(digests.blobs().len());
-    let walk = |policy| -> Vec<RepositoryMarking> {
+    let walk = |policy| -> Marking {
         meter.expect(repositories.len() as u64);
+        let mut marking = Marking::new(digests.blobs().len());
         let marked = repositories.par_iter().map(|repository| {
-            let marked = Walk::new(digests, store, links, findings, repository).run(policy, young);
+            let marked = Walk::new(digests, store, links, findings, repository).run(policy, young, &marking);
             meter.add(1);
             marked
         });
-        marked.collect()
+        let marked = marked.collect();
+        marking.repositories = marked;
+        marking
     };
-    marking.repositories = walk(policy);
-    if policy.delete_untagged && marking.repositories.iter().any(|marked| marked.has_unreadable_manifest) {
-        // It may be a sparse index, and what that names may lie in another repository alone, untagged there.
-        let message = "a manifest that is needed cannot be read, and may be an index of images in any repository: \
-                       untagged manifests stay in this run";
-        findings.add(Severity::Error, FindingKind::Unreadable, None, Path::new(REPOSITORIES), message);
-        marking.repositories = walk(Policy { delete_untagged: false });
+    let marking = walk(policy);
+    if !policy.delete_untagged || !marking.repositories.iter().any(|marked| marked.has_unreadable_manifest) {
+        return marking;
     }
-    marking.repositories.par_iter().for_each(|marked| {
-        for &id in marked.manifests.iter().chain(&marked.references) {
-            marking.keep(digests, id);
-        }
-    });
-    marking
+    // It may be a sparse index, and what that names may lie in another repository alone, untagged there.
+    let message = "a manifest that is needed cannot be read, and may be an index of images in any repository: untagged \
+                   manifests stay in this run";
+    findings.add(Severity::Error, FindingKind::Unreadable, None, Path::new(REPOSITORIES), message);
+    walk(Policy { delete_untagged: false })
 }
 
 /// The walk through one repository.
@@ -227,7 +217,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn run(mut self, policy: Policy, young: &HashSet<DigestId>) -> RepositoryMarking {
+    /// Marks what is live in `marking`, as far as that is for everybody, and gives back the rest.
+    fn run(mut self, policy: Policy, young: &HashSet<DigestId>, marking: &Marking) -> RepositoryMarking {
         // Where nothing can be removed, nothing is let go: a revision link that stays keeps its image.
         let delete_untagged = policy.delete_untagged && self.repository.removable.is_some();
         if delete_untagged {
@@ -288,8 +279,9 @@ impl<'a> Walk<'a> {
         self.references.extend(&self.manifests);
         self.references.sort_unstable();
         self.references.dedup();
-        // Most references are shared: the list was several times as long.
-        self.references.shrink_to_fit();
+        self.references.iter().for_each(|&id| marking.keep(self.digests, id));
+        let links = self.repository.layer_links.iter().copied();
+        let unneeded_links = links.filter(|link| self.references.binary_search(link).is_err()).collect();
         let mut manifests: Vec<DigestId> = self.manifests.into_iter().collect();
         manifests.sort_unstable();
         let stays = |id: &DigestId| manifests.binary_search(id).is_ok() && !reached_by_tags.contains(id);
@@ -298,7 +290,7 @@ impl<'a> Walk<'a> {
         RepositoryMarking {
             untagged_kept,
             manifests,
-            references: self.references,
+            unneeded_links,
             tags,
             tainted,
             unlistable,
@@ -435,12 +427,12 @@ impl<'a> Walk<'a> {
     }
 
     fn expand_manifest(&mut self, id: DigestId, manifest: &Manifest) {
-        self.references.extend(manifest.foreign.iter().chain(&manifest.blobs));
-        for &blob in &manifest.blobs {
+        self.references.extend(manifest.foreign().iter().chain(manifest.blobs()));
+        for &blob in manifest.blobs() {
             self.follow_layer_link(id, blob);
         }
         // A child needs no link in this repository to be live.
-        for &child in &manifest.children {
+        for &child in manifest.children() {
             self.root(child);
             // What nobody says to be a manifest may be a layer, and then the link says which blob it is.
             if self.repository.has_layer_link(child) {

@@ -410,8 +410,7 @@ fn plan_repository(basis: &Basis<'_>, place: usize) -> Option<RepositoryPlan> {
     }
     plan.tag_history.sort();
 
-    plan.layer_links =
-        repository.layer_links.iter().filter(|&&link| !marking.references(link)).map(|&link| digest(link)).collect();
+    plan.layer_links = marking.unneeded_links.iter().map(|&link| digest(link)).collect();
     plan.layer_links.sort();
 
     plan.folder = basis.remove_empty_repositories

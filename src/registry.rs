@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 pub(crate) use dir::kind_of;
-pub use dir::{Cause, Content, Dir, Kind, Looked, MAX_LINK_BYTES, Stamp, Unreadable};
+pub use dir::{Cause, Content, Dir, FileStamp, Kind, Looked, MAX_LINK_BYTES, Stamp, Unreadable};
 
 use crate::digest::Algorithm;
 use crate::layout::{BLOBS, REPOSITORIES, shown_path};

@@ -386,8 +386,8 @@ pub struct SizedBlob {
     pub id: DigestId,
     /// How large.
     pub size: BlobSize,
-    /// What its data was when it was looked at.
-    pub stamp: Stamp,
+    /// When its data was last modified, in seconds since 1970.
+    pub modified: i64,
 }
 
 impl BlobTable {
@@ -438,7 +438,8 @@ impl BlobTable {
             let data = Path::new(&hex).join(DATA);
             let complaint = match shard.look(&data) {
                 Ok(Some(Looked { kind: Kind::File, bytes, disk_bytes, stamp })) => {
-                    sized.push(SizedBlob { id, size: BlobSize { bytes, disk_bytes }, stamp });
+                    let size = BlobSize { bytes, disk_bytes };
+                    sized.push(SizedBlob { id, size, modified: stamp.modified().0 });
                     continue;
                 }
                 Ok(Some(Looked { kind: Kind::Directory, .. })) => "its 'data' is a folder; kept".to_owned(),

@@ -15,7 +15,7 @@ use crate::layout::{
     self, CURRENT, INDEX, LAYERS, LINK, MANIFESTS, REPOSITORIES, REVISIONS, RepositoryName, STARTED_AT, TAGS, TagName,
     UPLOADS, UploadId, component, is_debris, shown,
 };
-use crate::registry::{Cause, Dir, Kind, MAX_LINK_BYTES, Registry, Stamp, Unreadable};
+use crate::registry::{Cause, Dir, FileStamp, Kind, MAX_LINK_BYTES, Registry, Stamp, Unreadable};
 
 /// How many revisions or tags of a repository are read by one thread, one after the other: few enough that all threads
 /// have work where one repository holds most of the registry, or where each answer takes a while.
@@ -51,7 +51,7 @@ pub struct Revision {
     /// The link in it.
     pub link: LinkState,
     /// What the link file was when it was read; `None` where there was none, or where nobody could tell.
-    pub stamp: Option<Stamp>,
+    pub stamp: Option<FileStamp>,
     /// Whether the folder is a symbolic link: then it is never removed.
     pub linked: bool,
 }
@@ -66,7 +66,7 @@ pub struct Tag {
     /// The target that it has now.
     pub current: LinkState,
     /// What the current link was when it was read; `None` where there was none, or where nobody could tell.
-    pub stamp: Option<Stamp>,
+    pub stamp: Option<FileStamp>,
     /// Every digest that it ever pointed at, sorted; `Err` if that could not be listed.
     pub history: Result<Vec<DigestId>, Box<str>>,
     /// Whether a symbolic link leads to its history: then nothing of that is removed.
@@ -565,7 +565,7 @@ impl TagReader<'_> {
 }
 
 /// Reads a link file. The registry writes the digest and nothing else, not even a newline.
-pub(crate) fn read_link(dir: &Dir, path: &Path, digests: &Digests) -> (LinkState, Option<Stamp>) {
+pub(crate) fn read_link(dir: &Dir, path: &Path, digests: &Digests) -> (LinkState, Option<FileStamp>) {
     match dir.read(path, MAX_LINK_BYTES) {
         Ok(Some(content)) => {
             let state = match Digest::parse(&content.bytes) {
@@ -573,7 +573,7 @@ pub(crate) fn read_link(dir: &Dir, path: &Path, digests: &Digests) -> (LinkState
                 Err(_) if content.bytes.is_empty() => LinkState::Damaged("empty".into()),
                 Err(error) => LinkState::Damaged(error.to_string().into()),
             };
-            (state, Some(content.stamp))
+            (state, Some(content.stamp.into()))
         }
         Ok(None) => (LinkState::Absent, None),
         Err(Unreadable { cause, .. }) => {
@@ -584,7 +584,7 @@ pub(crate) fn read_link(dir: &Dir, path: &Path, digests: &Digests) -> (LinkState
                 }
             };
             // What it is can often be told even where what it says cannot.
-            (state, dir.stamp_of(path).ok().flatten())
+            (state, dir.stamp_of(path).ok().flatten().map(FileStamp::from))
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Manifests as they lie in the blob store: each read once, verified, and kept as small numbers.
 
-use std::collections::{HashMap, hash_map};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -16,12 +16,10 @@ use crate::registry::{Cause, Content, Dir, Registry, Unreadable};
 /// What a manifest references, as numbers of [`Digests`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
-    /// Entries that are, or may be, manifests themselves.
-    pub children: Box<[DigestId]>,
-    /// Configs, layers and other blobs.
-    pub blobs: Box<[DigestId]>,
-    /// Layers that the registry need not have.
-    pub foreign: Box<[DigestId]>,
+    /// Children, then blobs, then foreign layers: one piece of memory for each manifest, and not three.
+    references: Box<[DigestId]>,
+    /// Where the children end and the blobs begin, and where those end.
+    ends: (u32, u32),
     /// What it is about.
     pub subject: Option<DigestId>,
     /// Whether signatures may lie beside its revision link.
@@ -30,11 +28,28 @@ pub struct Manifest {
     pub modified: i64,
 }
 
+impl Manifest {
+    /// Entries that are, or may be, manifests themselves.
+    pub fn children(&self) -> &[DigestId] {
+        &self.references[..self.ends.0 as usize]
+    }
+
+    /// Configs, layers and other blobs.
+    pub fn blobs(&self) -> &[DigestId] {
+        &self.references[self.ends.0 as usize..self.ends.1 as usize]
+    }
+
+    /// Layers that the registry need not have.
+    pub fn foreign(&self) -> &[DigestId] {
+        &self.references[self.ends.1 as usize..]
+    }
+}
+
 /// What became of reading a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Loaded {
     /// It was read, and its bytes match its digest.
-    Manifest(Box<Manifest>),
+    Manifest(Manifest),
     /// It is not in the blob store.
     Missing,
     /// It was read whole, and is not what its digest names, or not a manifest.
@@ -48,13 +63,31 @@ pub enum Loaded {
 /// All manifests that anything names, read.
 #[derive(Debug, Default)]
 pub struct Store {
-    parts: Vec<HashMap<DigestId, Entry>>,
+    parts: Vec<Part>,
+}
+
+/// Some of the manifests.
+#[derive(Debug, Default)]
+struct Part {
+    /// Where each one is in `entries`. A map of those themselves would be half empty, and they are large.
+    places: HashMap<DigestId, u32>,
+    entries: Vec<Entry>,
+}
+
+impl Part {
+    fn get(&self, id: DigestId) -> Option<&Entry> {
+        self.entries.get(*self.places.get(&id)? as usize)
+    }
+
+    fn get_mut(&mut self, id: DigestId) -> Option<&mut Entry> {
+        self.entries.get_mut(*self.places.get(&id)? as usize)
+    }
 }
 
 impl Store {
     /// What became of this one; `None` if nothing named it as a manifest.
     pub fn get(&self, id: DigestId) -> Option<&Loaded> {
-        self.parts.get(id.index() % PARTS)?.get(&id)?.loaded.as_ref()
+        self.parts.get(id.index() % PARTS)?.get(id)?.loaded.as_ref()
     }
 
     /// The manifest of this digest, if it was read and is whole.
@@ -73,7 +106,7 @@ pub struct Reading<'a> {
     digests: &'a Digests,
     meter: &'a Meter,
     /// By number, spread over several locks so that threads do not wait for each other.
-    entries: Vec<Mutex<HashMap<DigestId, Entry>>>,
+    parts: Vec<Mutex<Part>>,
     /// The folders that the blobs' folders are in, each opened when something in it is read for the first time: so the
     /// system does not walk down the whole path for each manifest, and on a network volume asks less often. `None` where
     /// that did not work. Empty where a process may not have so many handles.
@@ -109,7 +142,7 @@ impl<'a> Reading<'a> {
             registry,
             digests,
             meter,
-            entries: (0..PARTS).map(|_| Mutex::default()).collect(),
+            parts: (0..PARTS).map(|_| Mutex::default()).collect(),
             folders: (0..folders).map(|_| OnceLock::new()).collect(),
         }
     }
@@ -139,28 +172,27 @@ impl<'a> Reading<'a> {
 
     /// Ends the reading.
     pub fn into_store(self) -> Store {
-        let parts = self.entries.into_iter();
+        let parts = self.parts.into_iter();
         Store { parts: parts.map(|part| part.into_inner().unwrap_or_else(PoisonError::into_inner)).collect() }
     }
 
     /// Whether whoever asks has to read this one, because nobody has or is at it.
     fn claim(&self, id: DigestId, expect: Expect) -> bool {
-        match self.part(id).entry(id) {
-            hash_map::Entry::Vacant(vacant) => {
-                vacant.insert(Entry { expect, loaded: None });
-                true
-            }
-            hash_map::Entry::Occupied(mut occupied) => {
-                let entry = occupied.get_mut();
-                if entry.expect >= expect {
-                    return false;
-                }
-                entry.expect = expect;
-                // First taken for a mere blob, and now somebody says that it is a manifest: look closer. Whoever is
-                // still at it will see that by itself.
-                entry.loaded.take_if(|loaded| *loaded == Loaded::Blob).is_some()
-            }
+        let mut part = self.part(id);
+        let Some(entry) = part.get_mut(id) else {
+            // More than 4 billion manifests do not fit into the memory of any machine.
+            let place = u32::try_from(part.entries.len()).unwrap_or(u32::MAX);
+            part.places.insert(id, place);
+            part.entries.push(Entry { expect, loaded: None });
+            return true;
+        };
+        if entry.expect >= expect {
+            return false;
         }
+        entry.expect = expect;
+        // First taken for a mere blob, and now somebody says that it is a manifest: look closer. Whoever is still at it
+        // will see that by itself.
+        entry.loaded.take_if(|loaded| *loaded == Loaded::Blob).is_some()
     }
 
     /// Reads one that was claimed, and gives back what wants to be read next.
@@ -168,7 +200,7 @@ impl<'a> Reading<'a> {
         loop {
             let (loaded, below) = self.load(id, expect);
             let mut part = self.part(id);
-            let Some(entry) = part.get_mut(&id) else { return below };
+            let Some(entry) = part.get_mut(id) else { return below };
             if loaded != Loaded::Blob || entry.expect == expect {
                 entry.loaded = Some(loaded);
                 return below;
@@ -178,8 +210,8 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn part(&self, id: DigestId) -> MutexGuard<'_, HashMap<DigestId, Entry>> {
-        self.entries[id.index() % PARTS].lock().unwrap_or_else(PoisonError::into_inner)
+    fn part(&self, id: DigestId) -> MutexGuard<'_, Part> {
+        self.parts[id.index() % PARTS].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn load(&self, id: DigestId, expect: Expect) -> (Loaded, Vec<(DigestId, Expect)>) {
@@ -249,15 +281,16 @@ fn intern(digests: &Digests, parsed: &Parsed, modified: i64) -> (Loaded, Vec<(Di
             }
         }
     }
+    // No manifest of 4 MiB has as many.
+    let end = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     let manifest = Manifest {
-        children: children.into(),
-        blobs: blobs.into(),
-        foreign: foreign.into(),
+        ends: (end(children.len()), end(children.len() + blobs.len())),
+        references: [children, blobs, foreign].concat().into(),
         subject: parsed.subject.as_ref().map(|subject| digests.id(subject)),
         has_signature_links: parsed.has_signature_links,
         modified,
     };
-    (Loaded::Manifest(Box::new(manifest)), below)
+    (Loaded::Manifest(manifest), below)
 }
 
 /// The digests of the signature links beside a schema 1 revision (`signatures/<algorithm>/<hex>/link`).
@@ -330,7 +363,7 @@ mod tests {
                     assert_eq!(reading.read(id, expect), []);
                 }
             }
-            reading.part(id).remove(&id).unwrap().loaded.unwrap()
+            reading.part(id).get_mut(id).unwrap().loaded.take().unwrap()
         };
         use Expect::{Manifest, Unknown};
         for (is_interrupted, said, is_damaged) in [

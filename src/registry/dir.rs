@@ -125,6 +125,32 @@ impl Stamp {
     }
 }
 
+/// What makes a link file the one that was read before: the part of its [`Stamp`] that the stamps of the folders above it
+/// do not tell. There is one for each revision and tag, so it is kept small.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileStamp {
+    inode: u64,
+    seconds: i64,
+    nanoseconds: u32,
+    size: u32,
+}
+
+impl FileStamp {
+    /// When it was last modified, in seconds since 1970.
+    pub fn modified(self) -> i64 {
+        self.seconds
+    }
+}
+
+impl From<Stamp> for FileStamp {
+    fn from(stamp: Stamp) -> FileStamp {
+        let (seconds, nanoseconds) = stamp.modified;
+        // A link of 4 GiB is as damaged as one that is larger.
+        let size = u32::try_from(stamp.size).unwrap_or(u32::MAX);
+        FileStamp { inode: stamp.inode, seconds, nanoseconds, size }
+    }
+}
+
 #[allow(clippy::unnecessary_cast, reason = "the type differs between architectures")]
 fn links(stat: &Stat) -> u64 {
     stat.st_nlink as u64

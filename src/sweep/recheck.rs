@@ -27,7 +27,7 @@ use crate::digest::{Algorithm, Digest};
 use crate::inventory::{Inventory, LinkState, Repository, Watched, read_link};
 use crate::layout::{CURRENT, Item, LAYERS, LINK, MANIFESTS, REVISIONS, TAGS, component, shown, shown_path};
 use crate::plan::Plan;
-use crate::registry::{Kind, Registry, Stamp, Unreadable};
+use crate::registry::{FileStamp, Kind, Registry, Unreadable};
 
 /// What has changed since the scan, in one sentence; `None` if nothing has. What cannot be looked at has changed.
 ///
@@ -76,7 +76,7 @@ pub(super) fn changed(
     let in_repository = |repository: &Repository| -> Result<Option<String>, Unreadable> {
         for folder in &repository.folders {
             let is_touched = touched.contains(&*folder.path);
-            if (is_touched || recent.includes(folder.stamp) && has_names_to_compare(&folder.path))
+            if (is_touched || recent.includes(folder.stamp.modified().0) && has_names_to_compare(&folder.path))
                 && let Some(name) = new_name(registry, inventory, repository, &folder.path, moved)?
             {
                 return Ok(Some(changed(&name)));
@@ -129,8 +129,8 @@ struct Recent {
 }
 
 impl Recent {
-    fn includes(self, stamp: Stamp) -> bool {
-        stamp.modified().0 >= self.since
+    fn includes(self, modified: i64) -> bool {
+        modified >= self.since
     }
 }
 
@@ -147,16 +147,16 @@ fn is_same(
     inventory: &Inventory,
     recent: Recent,
     link: &Path,
-    stamp: Option<Stamp>,
+    stamp: Option<FileStamp>,
     state: &LinkState,
 ) -> Result<bool, Unreadable> {
     let now = match registry.v2().stamp_of(link) {
-        Ok(now) => now,
+        Ok(now) => now.map(FileStamp::from),
         Err(_) if stamp.is_none() && matches!(state, LinkState::Unreadable(_)) => return Ok(true),
         Err(unreadable) => return Err(unreadable),
     };
     match stamp {
-        Some(stamp) if now == Some(stamp) && recent.includes(stamp) => {
+        Some(stamp) if now == Some(stamp) && recent.includes(stamp.modified()) => {
             Ok(read_link(registry.v2(), link, &inventory.digests).0 == *state)
         }
         _ => Ok(now == stamp),
