@@ -14,7 +14,7 @@ use crate::layout::{BLOBS, CURRENT, DATA, Item, LINK, STARTED_AT, component, is_
 use crate::progress::Meter;
 use crate::registry::Kind;
 
-/// How many entries of one folder a worker takes at a time.
+/// How many entries of one folder a worker puts back at a time.
 const CHUNK: usize = 64;
 /// How deep a path may be. Every level holds a folder open; no registry makes half as many.
 pub(super) const DEEPEST: usize = 128;
@@ -244,20 +244,19 @@ impl Purger<'_> {
             Ok(entries) => entries,
             Err(error) => return self.keep(path, error.to_string()),
         };
-        entries.par_chunks(CHUNK).for_each(|entries| {
-            for (name, kind) in entries {
-                let below = path.join(component(name));
-                match kind {
-                    Kind::Directory => self.entry(folder, component(name), &below, all),
-                    _ if all || is_the_registrys(name) => {
-                        if let Err(error) = folder.remove_file(component(name)) {
-                            self.keep(&below, error.to_string());
-                        }
-                    }
-                    _ => {
-                        self.keep(&below, "nothing that a registry writes; look at it and delete it by hand".to_owned())
+        // Not in chunks of a fixed size: near the top of the trash a folder holds few entries with much below them, and
+        // a chunk of those would be one thread's. Rayon splits as finely as idle threads ask for, and leaves what lies
+        // side by side to one thread otherwise: the kernel lets only one at a time into a folder.
+        entries.par_iter().for_each(|(name, kind)| {
+            let below = path.join(component(name));
+            match kind {
+                Kind::Directory => self.entry(folder, component(name), &below, all),
+                _ if all || is_the_registrys(name) => {
+                    if let Err(error) = folder.remove_file(component(name)) {
+                        self.keep(&below, error.to_string());
                     }
                 }
+                _ => self.keep(&below, "nothing that a registry writes; look at it and delete it by hand".to_owned()),
             }
         });
     }
@@ -320,11 +319,14 @@ mod tests {
     #![allow(clippy::disallowed_methods, reason = "tests build trees")]
 
     use std::fs;
+    use std::sync::Condvar;
+    use std::time::{Duration, Instant};
 
     use rustix::fs::{Mode, OFlags};
 
     use super::*;
     use crate::registry::Dir;
+    use crate::seam::{self, Answer, Interceptor, Operation, Seam};
 
     const OPEN: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
 
@@ -450,5 +452,41 @@ mod tests {
         assert_eq!(place.read(&format!("trash/{blob}")), None);
         assert!(!place.path(upload).exists());
         assert_eq!(place.read("tree/data").as_deref(), Some("outside"), "a symbolic link is removed, not followed");
+    }
+
+    /// Waits at the removal of each file until two threads are there; for a second at most.
+    #[derive(Default)]
+    struct Meet {
+        came: Mutex<usize>,
+        met: Condvar,
+    }
+
+    impl Interceptor for Meet {
+        fn before(&self, operation: &Operation<'_>) -> Answer {
+            if operation.kind == seam::Kind::RemoveFile {
+                let mut came = lock(&self.came);
+                *came += 1;
+                self.met.notify_all();
+                drop(self.met.wait_timeout_while(came, Duration::from_secs(1), |came| *came < 2).unwrap());
+            }
+            Answer::Go
+        }
+    }
+
+    /// A trash holds few folders at its top, and all threads have to find their way into those.
+    #[test]
+    fn two_folders_of_a_trash_are_deleted_by_two_threads() {
+        let place = Place::new(&[
+            &format!("trash/blobs/sha256/ab/{HEX}/data"),
+            &format!("trash/blobs/sha256/cd/{}/data", HEX.replace("ab", "cd")),
+        ]);
+        let meet: &'static Meet = Box::leak(Box::default());
+        let trash = Dir::open_root(&place.path("trash")).unwrap().with_seam(Seam::intercepted_by(meet));
+        let trash = Folder::of(&trash).unwrap();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(4).build().unwrap();
+        let began = Instant::now();
+        let purged = pool.install(|| purge(&trash, &Meter::new()));
+        assert!(began.elapsed() < Duration::from_secs(1), "the two never met");
+        assert_eq!((purged.items, purged.kept), (2, vec![]));
     }
 }
