@@ -111,6 +111,11 @@ impl TagName {
             Err(NameError("tag name"))
         }
     }
+
+    /// The name as text that is shared with this one, for where one is kept beside it.
+    pub fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
 }
 
 impl UploadId {

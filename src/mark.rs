@@ -62,8 +62,6 @@ pub struct RepositoryMarking {
     pub manifests: Vec<DigestId>,
     /// Layer links that none of them needs, sorted.
     pub unneeded_links: Vec<DigestId>,
-    /// What each tag is worth, in the order of the inventory.
-    pub tags: Vec<TagFate>,
     /// How many revisions stay that no tag leads to.
     pub untagged_kept: u64,
     /// Whether everything in it is kept because something could not be understood.
@@ -228,7 +226,7 @@ impl<'a> Walk<'a> {
                 }
             }
         }
-        let tags = self.tags();
+        self.tags();
         self.expand();
 
         let reached_by_tags = self.manifests.clone();
@@ -287,70 +285,56 @@ impl<'a> Walk<'a> {
         let stays = |id: &DigestId| manifests.binary_search(id).is_ok() && !reached_by_tags.contains(id);
         let revisions = self.repository.revisions.iter().filter(|revision| revision.link != LinkState::Absent);
         let untagged_kept = revisions.filter(|revision| stays(&revision.id)).count() as u64;
-        RepositoryMarking {
-            untagged_kept,
-            manifests,
-            unneeded_links,
-            tags,
-            tainted,
-            unlistable,
-            has_unreadable_manifest,
-        }
+        RepositoryMarking { untagged_kept, manifests, unneeded_links, tainted, unlistable, has_unreadable_manifest }
     }
 
     /// Judges the tags, and makes roots of what they keep.
-    fn tags(&mut self) -> Vec<TagFate> {
+    fn tags(&mut self) {
         let repository = self.repository;
-        let mut fates = Vec::with_capacity(repository.tags.len());
         for tag in &repository.tags {
-            let fate = judge(repository, tag);
-            let path = repository.path.join(MANIFESTS).join(TAGS).join(&*tag.name);
-            let name = format!("{}:{}", repository.name, tag.name);
-            match &fate {
-                TagFate::Root(id) => self.tag_root(&name, *id, &path),
+            // Made where there is something to say; there mostly is not.
+            let path = || repository.path.join(MANIFESTS).join(TAGS).join(&*tag.name);
+            let name = || format!("{}:{}", repository.name, tag.name);
+            match judge(repository, tag) {
+                TagFate::Root(id) => self.tag_root(id, name, path),
                 TagFate::Dangling(id) => {
-                    let digest = self.digests.digest(*id);
                     let message = format!(
-                        "{name} points at {digest}, whose revision link is gone: it cannot be pulled. Its image is \
-                         kept; push it again, or remove the tag's folder to let it go"
+                        "{} points at {}, whose revision link is gone: it cannot be pulled. Its image is kept; push it \
+                         again, or remove the tag's folder to let it go",
+                        name(),
+                        self.digests.digest(id)
                     );
-                    self.find(Severity::Warning, FindingKind::DanglingTag, path.clone(), message);
-                    self.tag_root(&name, *id, &path);
+                    self.find(Severity::Warning, FindingKind::DanglingTag, path(), message);
+                    self.tag_root(id, name, path);
                 }
                 TagFate::Deleted(_) => {}
                 TagFate::History(ids, why) => {
                     let message = format!(
-                        "the current link of {name} cannot be used ({why}); all {} images that it ever pointed at are \
-                         kept",
+                        "the current link of {} cannot be used ({why}); all {} images that it ever pointed at are kept",
+                        name(),
                         ids.len()
                     );
-                    self.find(Severity::Error, FindingKind::DamagedLink, path.clone(), message);
-                    for &id in ids {
-                        self.root(id);
-                    }
+                    self.find(Severity::Error, FindingKind::DamagedLink, path(), message);
+                    ids.into_iter().for_each(|id| self.root(id));
                 }
                 TagFate::Unknown(why) => {
-                    let message = format!("neither the current link of {name} nor its history can be used ({why})");
-                    self.find(Severity::Error, FindingKind::DamagedLink, path.clone(), message.clone());
+                    let message = format!("neither the current link of {} nor its history can be used ({why})", name());
+                    self.find(Severity::Error, FindingKind::DamagedLink, path(), message.clone());
                     self.taints.push(message);
                 }
                 TagFate::NoTarget(ids) => {
-                    let message = format!("{name} has no current link, as a push leaves it that was cut off; kept");
-                    self.find(Severity::Warning, FindingKind::TagWithoutTarget, path.clone(), message);
-                    for &id in ids {
-                        self.root(id);
-                    }
+                    let message = format!("{} has no current link, as a push leaves it that was cut off; kept", name());
+                    self.find(Severity::Warning, FindingKind::TagWithoutTarget, path(), message);
+                    ids.into_iter().for_each(|id| self.root(id));
                 }
             }
-            fates.push(fate);
         }
-        fates
     }
 
-    fn tag_root(&mut self, name: &str, id: DigestId, path: &Path) {
+    fn tag_root(&mut self, id: DigestId, name: impl Fn() -> String, path: impl Fn() -> PathBuf) {
         if matches!(self.store.get(id), Some(Loaded::Missing)) {
-            let message = format!("{name} cannot be pulled: its manifest {} is missing", self.digests.digest(id));
-            self.find(Severity::Error, FindingKind::MissingManifest, path.to_owned(), message.clone());
+            let message = format!("{} cannot be pulled: its manifest {} is missing", name(), self.digests.digest(id));
+            self.find(Severity::Error, FindingKind::MissingManifest, path(), message.clone());
             self.taints.push(message);
         }
         self.root(id);

@@ -13,7 +13,7 @@ use crate::digest::Digest;
 use crate::inventory::{BlobSize, DigestId, Digests, LinkState, Repository, SizedBlob};
 use crate::layout::{Item, RepositoryName, TagName, UploadId};
 use crate::mark::Marking;
-use crate::policy::{Policy, TagFate};
+use crate::policy::{Policy, TagFate, judge};
 
 /// Why something goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -386,8 +386,10 @@ fn plan_repository(basis: &Basis<'_>, place: usize) -> Option<RepositoryPlan> {
     }
     plan.revisions.sort();
 
-    for (tag, fate) in repository.tags.iter().zip(&marking.tags) {
+    for tag in &repository.tags {
         let Some(name) = &tag.removable else { continue };
+        // Judged again: to remember what mark has found would take more memory than that takes time.
+        let fate = judge(repository, tag);
         if let TagFate::Deleted(_) = fate {
             plan.tags.push((name.clone(), Reason::Deleted));
             continue;

@@ -3,6 +3,7 @@
 //! Symbolic links are followed, as the registry follows them; what is found through one is marked, and never removed.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
@@ -60,7 +61,7 @@ pub struct Revision {
 #[derive(Clone, Debug)]
 pub struct Tag {
     /// Its name, as it may be shown.
-    pub name: Box<str>,
+    pub name: Arc<str>,
     /// Its name, if it is one that may be removed: inside the grammar, and no symbolic link.
     pub removable: Option<TagName>,
     /// The target that it has now.
@@ -479,7 +480,8 @@ impl TagReader<'_> {
             let message = "not a tag that a registry serves by itself; what it points at is kept, and so is it";
             self.note(Severity::Info, FindingKind::UnknownEntry, &self.dir.path().join(folder), message);
         }
-        let tag = Tag { name: name.into(), removable, current, stamp, history, history_linked };
+        let name = removable.as_ref().map_or_else(|| name.into(), TagName::shared);
+        let tag = Tag { name, removable, current, stamp, history, history_linked };
         ReadTag { tag: Some(tag), has_unknown_entries }
     }
 
