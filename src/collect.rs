@@ -64,7 +64,7 @@ pub fn collect(registry: &Registry, options: Options, findings: &Findings, watch
         began = Instant::now();
     };
 
-    let (inventory, store) = scan(registry, findings, &watch.begin(Phase::Scan));
+    let (inventory, store) = scan(registry, options.young_since.is_some(), findings, &watch.begin(Phase::Scan));
     phase_ends(Phase::Scan);
 
     let meter = watch.begin(Phase::Mark);
@@ -137,9 +137,9 @@ pub fn collect(registry: &Registry, options: Options, findings: &Findings, watch
 ///
 /// Blobs come first, and are all listed before the first link is read: a blob that is pushed meanwhile is then not in
 /// the table, and so can never be garbage.
-fn scan(registry: &Registry, findings: &Findings, meter: &Meter) -> (Inventory, Store) {
+fn scan(registry: &Registry, wants_times: bool, findings: &Findings, meter: &Meter) -> (Inventory, Store) {
     let blobs = inventory::list_blobs(registry, findings, meter);
-    let manifests = Reading::new(registry, &blobs.digests, meter);
+    let manifests = Reading::new(registry, &blobs.digests, meter, wants_times);
     let listed = rayon::in_place_scope(|scope| {
         inventory::list_repositories(registry, &blobs.digests, findings, meter, |repository| {
             manifests.read_soon(scope, mark::manifests_to_read(repository));

@@ -144,7 +144,7 @@ struct Shard {
 
 impl Shard {
     /// How many digests are in a bucket, on average at least.
-    const IN_A_BUCKET: usize = 4;
+    const IN_A_BUCKET: usize = 2;
 
     fn new(mut digests: Vec<[u8; 32]>) -> Shard {
         digests.sort_unstable_by(compare);

@@ -24,7 +24,7 @@ pub struct Manifest {
     pub subject: Option<DigestId>,
     /// Whether signatures may lie beside its revision link.
     pub has_signature_links: bool,
-    /// When its file was last modified, in seconds since 1970.
+    /// When its file was last modified, in seconds since 1970; 0 where times were not wanted.
     pub modified: i64,
 }
 
@@ -105,6 +105,7 @@ pub struct Reading<'a> {
     registry: &'a Registry,
     digests: &'a Digests,
     meter: &'a Meter,
+    wants_times: bool,
     /// By number, spread over several locks so that threads do not wait for each other.
     parts: Vec<Mutex<Part>>,
     /// The folders that the blobs' folders are in, each opened when something in it is read for the first time: so the
@@ -134,14 +135,15 @@ const FOLDERS: usize = 256;
 const ENOUGH_HANDLES: u64 = 1024;
 
 impl<'a> Reading<'a> {
-    /// Nothing is read yet.
-    pub fn new(registry: &'a Registry, digests: &'a Digests, meter: &'a Meter) -> Reading<'a> {
+    /// Nothing is read yet. `wants_times` says whether somebody will ask for [`Manifest::modified`].
+    pub fn new(registry: &'a Registry, digests: &'a Digests, meter: &'a Meter, wants_times: bool) -> Reading<'a> {
         let may_hold = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
         let folders = if may_hold >= ENOUGH_HANDLES { FOLDERS } else { 0 };
         Reading {
             registry,
             digests,
             meter,
+            wants_times,
             parts: (0..PARTS).map(|_| Mutex::default()).collect(),
             folders: (0..folders).map(|_| OnceLock::new()).collect(),
         }
@@ -216,6 +218,9 @@ impl<'a> Reading<'a> {
 
     fn load(&self, id: DigestId, expect: Expect) -> (Loaded, Vec<(DigestId, Expect)>) {
         let digest = self.digests.digest(id);
+        if let Some(loaded) = self.load_whole(&digest) {
+            return loaded;
+        }
         let content = match self.content(&digest) {
             Ok(Some(content)) => content,
             Ok(None) => return (Loaded::Missing, Vec::new()),
@@ -246,13 +251,24 @@ impl<'a> Reading<'a> {
         }
     }
 
+    /// The fast way: a manifest whose bytes match its digest is whole, and nothing else has to be asked about it. Where
+    /// that is not so, for whatever reason, or where its time is wanted, it is read and judged with all care.
+    fn load_whole(&self, digest: &Digest) -> Option<(Loaded, Vec<(DigestId, Expect)>)> {
+        if self.wants_times {
+            return None;
+        }
+        let folder = self.folder_of(digest)?;
+        let data = Path::new(digest.hex_in(&mut HexPlace::new())).join(DATA);
+        folder.read_if_whole(data, |bytes| {
+            let parsed = if digest.matches(bytes) { parse(bytes).ok()? } else { return None };
+            Some(intern(self.digests, &parsed, 0))
+        })
+    }
+
     /// A blob's bytes. Looked for even where the table of blobs does not have it: the table may be incomplete, and a
     /// blob's folder may be behind a symbolic link.
     fn content(&self, digest: &Digest) -> Result<Option<Content>, Unreadable> {
-        if let Digest::Sha256(bytes) = digest
-            && let Some(folder) = self.folders.get(usize::from(bytes[0]))
-            && let Some(folder) = folder.get_or_init(|| self.open_folder_of(digest))
-        {
+        if let Some(folder) = self.folder_of(digest) {
             let data = Path::new(digest.hex_in(&mut HexPlace::new())).join(DATA);
             return folder.read(data, MAX_MANIFEST_BYTES);
         }
@@ -260,10 +276,12 @@ impl<'a> Reading<'a> {
         self.registry.v2().read(path, MAX_MANIFEST_BYTES)
     }
 
-    /// The folder that a blob's folder is in. Why it cannot be opened is said where the blob is looked for by its whole
-    /// path.
-    fn open_folder_of(&self, digest: &Digest) -> Option<Dir> {
-        self.registry.v2().open(blob_dir(digest).parent()?).ok().flatten()
+    /// The folder that a blob's folder is in, if it is held open. Why it cannot be opened is said where the blob is looked
+    /// for by its whole path.
+    fn folder_of(&self, digest: &Digest) -> Option<&Dir> {
+        let Digest::Sha256(bytes) = digest else { return None };
+        let open = || self.registry.v2().open(blob_dir(digest).parent()?).ok().flatten();
+        self.folders.get(usize::from(bytes[0]))?.get_or_init(open).as_ref()
     }
 }
 
@@ -352,11 +370,11 @@ mod tests {
         std::fs::write(v2.join(blob_dir(&digest)).join(DATA), "a layer").unwrap();
         let digests = leaked(Digests::new(BlobTable::from_digests(vec![digest.clone()])));
         let id = digests.id(&digest);
-        let read = |is_interrupted: bool, said: &[Expect]| {
+        let read = |is_interrupted: bool, wants_times: bool, said: &[Expect]| {
             let sayer = leaked(Sayer { reading: OnceLock::new(), id });
             let seam = if is_interrupted { Seam::intercepted_by(sayer) } else { Seam::default() };
             let registry = leaked(Registry::open_with(temp.path(), seam).unwrap());
-            let reading = leaked(Reading::new(registry, digests, leaked(Meter::new())));
+            let reading = leaked(Reading::new(registry, digests, leaked(Meter::new()), wants_times));
             assert!(sayer.reading.set(reading).is_ok());
             for &expect in said {
                 if reading.claim(id, expect) {
@@ -372,9 +390,11 @@ mod tests {
             (false, &[Manifest, Unknown], true),
             (true, &[Unknown], true),
         ] {
-            let loaded = read(is_interrupted, said);
-            assert_eq!(matches!(loaded, Loaded::Damaged(_)), is_damaged, "{is_interrupted} {said:?}: {loaded:?}");
-            assert_eq!(loaded == Loaded::Blob, !is_damaged);
+            for wants_times in [false, true] {
+                let loaded = read(is_interrupted, wants_times, said);
+                assert_eq!(matches!(loaded, Loaded::Damaged(_)), is_damaged, "{is_interrupted} {said:?}: {loaded:?}");
+                assert_eq!(loaded == Loaded::Blob, !is_damaged);
+            }
         }
     }
 }
