@@ -164,11 +164,8 @@ heading() {
   echo
 }
 
-# default_jobs: regsweep starts a thread for each request in flight. Four a core, 16 to 64, as `gc --help` says.
-default_jobs() {
-  local jobs=$((4 * $(nproc)))
-  echo $((jobs < 16 ? 16 : jobs > 64 ? 64 : jobs))
-}
+# default_jobs [FOLDER]: how many requests regsweep has in flight there by itself.
+default_jobs() { "$regsweep" gc --dry-run --format json "${1:-fixtures/sample-registry}" | jq .jobs; }
 
 # put_into_page PART FILE: between the page's two markers of that part.
 put_into_page() {
