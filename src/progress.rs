@@ -42,9 +42,9 @@ impl Meter {
 /// A part of the work that may take long enough for somebody to want to see it move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Folders are listed.
+    /// Folders are listed, links and manifests read.
     Scan,
-    /// Manifests are read and followed.
+    /// What they name is followed.
     Mark,
     /// Blobs that nothing references are looked at.
     Plan,

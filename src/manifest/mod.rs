@@ -1,6 +1,6 @@
 //! Manifests: bytes to references.
 //!
-//! [`parse`] is pure: bytes in, references out. [`Store`] reads manifests from the blob store, verifies them, and keeps
+//! [`parse`] is pure: bytes in, references out. [`Reading`] reads manifests from the blob store and verifies them; [`Store`] keeps
 //! what they reference as small numbers.
 
 mod parse;
