@@ -3,13 +3,15 @@
 //! Nothing in this module can change a file.
 
 mod dir;
+mod stamp;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 pub(crate) use dir::kind_of;
-pub use dir::{Cause, Content, Dir, FileStamp, Kind, Looked, MAX_LINK_BYTES, Stamp, Unreadable};
+pub use dir::{Cause, Content, Dir, Kind, Looked, MAX_LINK_BYTES, Unreadable};
+pub use stamp::{FileStamp, Stamp};
 
 use crate::digest::Algorithm;
 use crate::layout::{BLOBS, REPOSITORIES, component, shown_path};

@@ -8,6 +8,7 @@ mod blobs;
 mod digests;
 mod find;
 mod repositories;
+mod tags;
 
 use std::path::{Path, PathBuf};
 

@@ -9,12 +9,13 @@ use rayon::prelude::*;
 
 use super::digests::{DigestId, Digests};
 use super::find::Folder;
+use super::tags::{ReadTag, TagReader};
 use super::{symbolic_link, unknown};
 use crate::digest::{Algorithm, Digest, HexPlace};
 use crate::finding::{FindingKind, Findings, Severity};
 use crate::layout::{
-    self, CURRENT, INDEX, LAYERS, LINK, MANIFESTS, REPOSITORIES, REVISIONS, RepositoryName, STARTED_AT, TAGS, TagName,
-    UPLOADS, UploadId, component, is_debris, shown,
+    self, LAYERS, LINK, MANIFESTS, REPOSITORIES, REVISIONS, RepositoryName, STARTED_AT, TAGS, TagName, UPLOADS,
+    UploadId, component, is_debris,
 };
 use crate::registry::{Cause, Dir, FileStamp, Kind, MAX_LINK_BYTES, Registry, Stamp, Unreadable};
 
@@ -270,7 +271,7 @@ impl Reader<'_> {
             _ => self.unknown(&dir.path().join(component(name))),
         })?;
         let reader =
-            TagReader { dir: &dir, digests: self.digests, findings: self.findings, repository: &self.repository };
+            TagReader { dir: &dir, digests: self.digests, findings: self.findings, repository: &self.repository.name };
         let read: Vec<ReadTag> =
             names.par_iter().with_min_len(AT_ONCE).map(|(raw, linked)| reader.read(raw, *linked)).collect();
         for ReadTag { tag, has_unknown_entries } in read {
@@ -428,141 +429,6 @@ impl Reader<'_> {
         let message = format!("cannot be {done} ({}); nobody knows which images need what", unreadable.cause);
         self.note(Severity::Error, FindingKind::Unreadable, &unreadable.path, message);
         self.unlistable.push(unreadable);
-    }
-}
-
-/// A tag that was read; none if it was deleted meanwhile.
-struct ReadTag {
-    tag: Option<Tag>,
-    has_unknown_entries: bool,
-}
-
-/// Reads the tags of one repository, many at once.
-struct TagReader<'a> {
-    /// The folder of the tags.
-    dir: &'a Dir,
-    digests: &'a Digests,
-    findings: &'a Findings,
-    repository: &'a Repository,
-}
-
-/// What a tag ever pointed at.
-struct History {
-    /// The digests, sorted.
-    digests: Vec<DigestId>,
-    /// Whether a symbolic link leads to some of them.
-    linked: bool,
-    has_unknown_entries: bool,
-}
-
-impl TagReader<'_> {
-    fn read(&self, raw: &[u8], linked: bool) -> ReadTag {
-        let name = shown(raw);
-        let folder = component(raw);
-        let (current, stamp) = read_link(self.dir, &folder.join(CURRENT).join(LINK), self.digests);
-        let (history, history_linked, has_unknown_entries) = match self.history(folder, &current) {
-            Ok(History { digests, linked, has_unknown_entries }) => (Ok(digests), linked, has_unknown_entries),
-            Err(unreadable) => {
-                let message = format!("cannot be listed ({}); its former targets are kept", unreadable.cause);
-                self.note(Severity::Warning, FindingKind::Unreadable, &unreadable.path, message);
-                (Err(unreadable.to_string().into()), false, false)
-            }
-        };
-        // Deleted since it was listed: there is nothing to say about it, and it kept nothing.
-        if current == LinkState::Absent
-            && history.as_ref().is_ok_and(Vec::is_empty)
-            && matches!(self.dir.look(folder), Ok(None))
-        {
-            return ReadTag { tag: None, has_unknown_entries };
-        }
-        let removable = if linked { None } else { TagName::parse(&name).ok() };
-        if removable.is_none() {
-            let message = "not a tag that a registry serves by itself; what it points at is kept, and so is it";
-            self.note(Severity::Info, FindingKind::UnknownEntry, &self.dir.path().join(folder), message);
-        }
-        let name = removable.as_ref().map_or_else(|| name.into(), TagName::shared);
-        let tag = Tag { name, removable, current, stamp, history, history_linked };
-        ReadTag { tag: Some(tag), has_unknown_entries }
-    }
-
-    /// The digests that a tag ever pointed at.
-    ///
-    /// Nothing depends on whether they are all there, as long as the tag's current target is among them. Where it is
-    /// not, the tag may have been taken out by hand, or its history is all that it has: then they are counted.
-    fn history(&self, tag: &Path, current: &LinkState) -> Result<History, Unreadable> {
-        if let LinkState::Target(target) = current {
-            if self.has_only(tag, *target)? {
-                return Ok(History { digests: vec![*target], linked: false, has_unknown_entries: false });
-            }
-            let listed = self.list_history(tag, |dir, each| dir.for_each(each))?;
-            if listed.digests.binary_search(target).is_ok() {
-                return Ok(listed);
-            }
-        }
-        self.list_history(tag, |dir, each| dir.for_each_of_all(dir.stamp()?, each))
-    }
-
-    /// Whether the tag has never pointed at anything else, as most tags never have. Three looks tell that by the link
-    /// counts: listing two folders would be three times as many calls. (On a file system that does not count, or where
-    /// there is more in the folders than one other folder, the answer is no, and they are listed.)
-    ///
-    /// What is no folder has no part in a link count. It is nothing that a tag has ever pointed at, and here it stays.
-    fn has_only(&self, tag: &Path, target: DigestId) -> Result<bool, Unreadable> {
-        let digest = self.digests.digest(target);
-        let holds_one_folder = |path: &Path| -> Result<bool, Unreadable> {
-            Ok(self
-                .dir
-                .look(path)?
-                .is_some_and(|looked| looked.kind == Kind::Directory && looked.stamp.folders() == Some(1)))
-        };
-        let mut path = tag.join(INDEX);
-        if !holds_one_folder(&path)? {
-            return Ok(false);
-        }
-        path.push(digest.algorithm().name());
-        if !holds_one_folder(&path)? {
-            return Ok(false);
-        }
-        path.push(digest.hex_in(&mut HexPlace::new()));
-        Ok(self.dir.look(&path)?.is_some_and(|looked| looked.kind == Kind::Directory))
-    }
-
-    fn list_history(
-        &self,
-        tag: &Path,
-        list: impl Fn(&Dir, &mut dyn FnMut(&[u8], Kind)) -> Result<(), Unreadable>,
-    ) -> Result<History, Unreadable> {
-        let mut history = History { digests: Vec::new(), linked: false, has_unknown_entries: false };
-        let Some((index, linked)) = self.dir.open_noting_link(tag.join(INDEX))? else { return Ok(history) };
-        history.linked = linked;
-        let mut algorithms = Vec::new();
-        list(&index, &mut |name, kind| match Algorithm::from_name(name) {
-            Some(algorithm) if matches!(kind, Kind::Directory | Kind::SymbolicLink) => {
-                history.linked |= kind == Kind::SymbolicLink;
-                algorithms.push(algorithm);
-            }
-            _ => self.unknown(&mut history.has_unknown_entries, &index.path().join(component(name))),
-        })?;
-        for algorithm in algorithms {
-            let Some(dir) = index.open(algorithm.name())? else { continue };
-            list(&dir, &mut |name, kind| match Digest::from_hex(algorithm, name) {
-                Ok(digest) if matches!(kind, Kind::Directory | Kind::SymbolicLink) => {
-                    history.digests.push(self.digests.id(&digest));
-                }
-                _ => self.unknown(&mut history.has_unknown_entries, &dir.path().join(component(name))),
-            })?;
-        }
-        history.digests.sort_unstable();
-        Ok(history)
-    }
-
-    fn unknown(&self, has_unknown_entries: &mut bool, path: &Path) {
-        *has_unknown_entries = true;
-        unknown(self.findings, Some(&self.repository.name), path);
-    }
-
-    fn note(&self, severity: Severity, kind: FindingKind, path: &Path, message: impl Into<String>) {
-        self.findings.add(severity, kind, Some(&self.repository.name), path, message);
     }
 }
 
