@@ -155,7 +155,7 @@ heading() {
   cpu=$(awk -F': *' '/^model name/ { print $2; exit }' /proc/cpuinfo)
   kernel=$(uname -r)
   {
-    echo "$(date -u +%F), $("$regsweep" --version) ($(default_jobs) requests in flight, unless said otherwise),"
+    echo "$(date -u +%F), $("$regsweep" --version), with as many requests in flight as it chooses unless said otherwise;"
     echo "docker-registry $(docker-registry --version | awk '{ print $NF }')."
     echo "${cpu:-$(uname -m)}, $(nproc) cores, $(awk '/^MemTotal/ { printf "%.0f", $2 / 1048576 }' /proc/meminfo) GiB of"
     echo "memory; $(uname -s) ${kernel%%-*}, $(df --output=fstype "$work" | tail -n 1); load average $load when the part"
@@ -163,9 +163,6 @@ heading() {
   } | paste -sd ' ' | fold -s -w 118 | sed 's/ *$//'
   echo
 }
-
-# default_jobs [FOLDER]: how many requests regsweep has in flight there by itself.
-default_jobs() { "$regsweep" gc --dry-run --format json "${1:-fixtures/sample-registry}" | jq .jobs; }
 
 # put_into_page PART FILE: between the page's two markers of that part.
 put_into_page() {
