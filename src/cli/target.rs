@@ -123,7 +123,7 @@ pub(crate) fn pool(threads: usize) -> Result<rayon::ThreadPool, Failure> {
         .num_threads(threads)
         .thread_name(|number| format!("regsweep-{number}"))
         // A thread that waits for a part of its work takes up another part meanwhile, on the same stack.
-        .stack_size(8 << 20)
+        .stack_size(2 << 20)
         .build()
         .with_context(|| format!("cannot start {threads} threads"))
         .map_err(Failure::from)

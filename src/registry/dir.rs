@@ -201,6 +201,9 @@ impl Dir {
     ///
     /// # Errors
     /// [`Unreadable`] as soon as the system refuses: what came before is then *not* the whole folder.
+    // The buffer is not to become a part of the caller's frame: callers go on to wait for parts of their work, on a
+    // stack on which other parts run meanwhile.
+    #[inline(never)]
     pub fn for_each(&self, mut each: impl FnMut(&[u8], Kind)) -> Result<(), Unreadable> {
         let failed = |errno| self.unreadable(Path::new(""), errno);
         let Limit { mut at_most, then } =

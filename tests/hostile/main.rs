@@ -123,7 +123,7 @@ pub(crate) fn small() -> Tree {
 }
 
 /// Private memory that a run may take, in bytes: beyond it an allocation fails, and the run with it. A plain run of a
-/// small tree takes a fifth of it, most of that stacks of threads which never use theirs.
+/// small tree takes half of it, most of that stacks of threads which never use theirs.
 const MEMORY: u64 = 300 << 20;
 /// The most that it may really use, in bytes. A plain run uses a tenth.
 const RESIDENT: u64 = 150 << 20;
