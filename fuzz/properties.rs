@@ -12,6 +12,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
+use std::io::Cursor;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
 
@@ -369,7 +370,7 @@ const SWEPT: &str =
     r#"{"event":"swept","at":"2026-03-15T02:15:01Z","window_seconds":0.5,"quarantine":false,"moved":3,"bytes":70}"#;
 
 fn progress(journal: &[u8]) -> Progress {
-    match progress_of(journal) {
+    match progress_of(Cursor::new(journal)) {
         Ok(progress) => progress,
         Err(error) => panic!("no content of a journal is an error: {error}"),
     }

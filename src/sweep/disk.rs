@@ -7,7 +7,7 @@
 #![expect(clippy::disallowed_methods, reason = "this is the module that changes files")]
 
 use std::fs::{File, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path};
@@ -440,6 +440,13 @@ impl Read for OurFile {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.ask(seam::Kind::Read)?;
         self.file.read(buffer)
+    }
+}
+
+impl Seek for OurFile {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.ask(seam::Kind::Look)?;
+        self.file.seek(to)
     }
 }
 

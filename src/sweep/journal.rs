@@ -5,7 +5,7 @@
 //! decided by a journal; in particular no path is taken from it, so somebody who edits one cannot make a run touch
 //! anything outside the tree.
 
-use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,9 @@ pub(super) const JOURNAL: &str = "journal.jsonl";
 /// The length of a line that is read, in bytes. Ours have a few hundred, or a few thousand with the longest name that a
 /// repository can have; a longer one is none of ours, and must not fill the memory.
 const MAX_LINE: u64 = 64 * 1024;
+
+/// How the lines of the plan begin, and the one behind them.
+const PLAN: &[u8] = br#"{"event":"plan"#;
 
 /// The schema of the lines.
 pub(super) const SCHEMA: &str = "regsweep.journal/1";
@@ -183,45 +186,81 @@ pub(super) fn progress(run: &Folder) -> io::Result<Progress> {
 
 /// The same for a journal that is not in a run's folder: how far the run came by these lines.
 ///
+/// A plan is as long as the garbage was, and thirty runs keep theirs; the next run, whose registry is read-only
+/// meanwhile, asks all of them. So only the two ends are read: the line that the run began with, and from the end back
+/// to a line of the plan, for nothing but the plan stands between the two.
+///
 /// # Errors
 /// Whatever reading says; no content is an error.
-pub fn progress_of(journal: impl Read) -> io::Result<Progress> {
+pub fn progress_of(mut journal: impl Read + Seek) -> io::Result<Progress> {
     let mut progress = Progress::default();
-    let mut reader = BufReader::new(journal);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        if reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)? == 0 {
-            return Ok(progress);
-        }
-        if line.len() as u64 == MAX_LINE && !line.ends_with(b"\n") {
-            // The rest of it is no line either, whatever it says.
-            reader.skip_until(b'\n')?;
-            continue;
-        }
-        // serde would read an array as well, its elements as the fields in their order.
-        if line.first() != Some(&b'{') {
-            continue;
-        }
-        match serde_json::from_slice(&line) {
-            Ok(Event::Begin { at, schema, .. }) => {
-                progress.began = Some(at);
-                progress.foreign |= schema != SCHEMA;
-            }
-            Ok(Event::Swept { quarantine, moved, bytes, .. }) => {
-                progress.swept = Some((moved, bytes));
-                progress.quarantine = quarantine;
-            }
-            Ok(Event::Purging { .. }) => progress.quarantine = false,
-            Ok(Event::Purged { .. }) => progress.purged = true,
-            Ok(Event::Restored { .. }) => progress.restored = true,
-            Ok(Event::Planned { .. } | Event::Kept { .. }) | Err(_) => {}
-        }
+    let behind = end_of_plan(&mut journal)?;
+    journal.rewind()?;
+    let mut first = BufReader::new(&mut journal);
+    if behind > 0 {
+        read_line(&mut first, &mut progress)?;
+        journal.seek(SeekFrom::Start(behind))?;
     }
+    let mut rest = BufReader::new(journal);
+    while read_line(&mut rest, &mut progress)? {}
+    Ok(progress)
+}
+
+/// Where a line of the plan begins close to the end of a journal, in bytes: between the journal's first line and that
+/// one stands nothing but the plan. 0 if there is none.
+fn end_of_plan(journal: &mut (impl Read + Seek)) -> io::Result<u64> {
+    let length = journal.seek(SeekFrom::End(0))?;
+    let mut from_end = MAX_LINE;
+    while from_end < length {
+        let within = journal.seek(SeekFrom::Start(length - from_end))?;
+        let mut reader = BufReader::new(&mut *journal);
+        let place = within + reader.skip_until(b'\n')? as u64;
+        let mut begins = Vec::with_capacity(PLAN.len());
+        reader.take(PLAN.len() as u64).read_to_end(&mut begins)?;
+        if begins == PLAN {
+            return Ok(place);
+        }
+        from_end *= 8;
+    }
+    Ok(0)
+}
+
+/// Reads one line, and what it says about how far the run came; false if there is none any more.
+fn read_line(reader: &mut impl BufRead, progress: &mut Progress) -> io::Result<bool> {
+    let mut line = Vec::new();
+    if reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)? == 0 {
+        return Ok(false);
+    }
+    if line.len() as u64 == MAX_LINE && !line.ends_with(b"\n") {
+        // The rest of it is no line either, whatever it says.
+        reader.skip_until(b'\n')?;
+        return Ok(true);
+    }
+    // serde would read an array as well, its elements as the fields in their order.
+    if line.first() != Some(&b'{') {
+        return Ok(true);
+    }
+    match serde_json::from_slice(&line) {
+        Ok(Event::Begin { at, schema, .. }) => {
+            progress.began = Some(at);
+            progress.foreign |= schema != SCHEMA;
+        }
+        Ok(Event::Swept { quarantine, moved, bytes, .. }) => {
+            progress.swept = Some((moved, bytes));
+            progress.quarantine = quarantine;
+        }
+        Ok(Event::Purging { .. }) => progress.quarantine = false,
+        Ok(Event::Purged { .. }) => progress.purged = true,
+        Ok(Event::Restored { .. }) => progress.restored = true,
+        Ok(Event::Planned { .. } | Event::Kept { .. }) | Err(_) => {}
+    }
+    Ok(true)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Cursor;
+
     use super::*;
 
     const SWEPT: &str = r#"{"event":"swept","at":"x","window_seconds":1.5,"quarantine":true,"moved":3,"bytes":70}"#;
@@ -242,7 +281,7 @@ mod tests {
             ),
         ];
         for (text, expected) in cases {
-            assert_eq!(progress_of(text.as_bytes()).unwrap(), expected, "{text:?}");
+            assert_eq!(progress_of(Cursor::new(&text)).unwrap(), expected, "{text:?}");
         }
     }
 
@@ -255,16 +294,61 @@ mod tests {
             "[\"swept\",\"x\",1.5,true,3,70]\n".to_owned(),
             format!("{{\"event\":\"kept\",\"path\":\"x\",\"why\":\"y\",\"x\":{SWEPT}}}\n"),
         ] {
-            assert_eq!(progress_of(text.as_bytes()).unwrap(), Progress::default(), "{}", &text[text.len() - 60..]);
+            assert_eq!(progress_of(Cursor::new(&text)).unwrap(), Progress::default(), "{}", &text[text.len() - 60..]);
             let heard = format!("{text}{SWEPT}\n");
-            assert_eq!(progress_of(heard.as_bytes()).unwrap().swept, Some((3, 70)), "the line behind it");
+            assert_eq!(progress_of(Cursor::new(&heard)).unwrap().swept, Some((3, 70)), "the line behind it");
+        }
+    }
+
+    /// Counts what is read.
+    struct Counted(Cursor<Vec<u8>>, u64);
+
+    impl Read for Counted {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let read = self.0.read(buffer)?;
+            self.1 += read as u64;
+            Ok(read)
+        }
+    }
+
+    impl Seek for Counted {
+        fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+            self.0.seek(to)
+        }
+    }
+
+    /// What is said behind a long plan is heard wherever the piece that is read from the end happens to begin, and the
+    /// plan is not read for it.
+    #[test]
+    fn a_long_plan_is_passed_over() {
+        const BEGIN: &str = r#"{"event":"begin","schema":"s","run":"r","tool":"t","at":"then","delete_untagged":true,"quarantine":true}"#;
+        let plan = "{\"event\":\"plan\",\"kind\":\"blob\"}\n".repeat(1 << 18);
+        let purged = "{\"event\":\"purged\",\"at\":\"y\"}\n";
+        let expected = Progress {
+            began: Some("then".to_owned()),
+            swept: Some((3, 70)),
+            quarantine: true,
+            purged: true,
+            foreign: true,
+            ..Progress::default()
+        };
+        let kept = |count: usize| "{\"event\":\"kept\",\"path\":\"p\",\"why\":\"w\"}\n".repeat(count);
+        for (filling, most) in (0..80).map(|length| (" ".repeat(length) + "\n", 12)).chain([(kept(20_000), 80)]) {
+            for room in [0, MAX_LINE as usize - SWEPT.len() - purged.len() - 60] {
+                let filling = format!("{}\n{filling}", "x".repeat(room));
+                let text =
+                    format!("{BEGIN}\n{plan}{{\"event\":\"planned\",\"actions\":9}}\n{SWEPT}\n{filling}{purged}");
+                let mut counted = Counted(Cursor::new(text.into_bytes()), 0);
+                assert_eq!(progress_of(&mut counted).unwrap(), expected, "{} behind the mark", filling.len());
+                assert!(counted.1 < most * MAX_LINE, "{} bytes were read", counted.1);
+            }
         }
     }
 
     #[test]
     fn a_line_without_an_end_does_not_fill_the_memory() {
-        let endless = io::repeat(b'x').take(1 << 20);
-        assert_eq!(progress_of(endless.chain(&b"\n"[..])).unwrap(), Progress::default());
+        let endless = [vec![b'x'; 1 << 20], b"\n".to_vec()].concat();
+        assert_eq!(progress_of(Cursor::new(endless)).unwrap(), Progress::default());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! disk, the next run ends where an undisturbed one ends. And a journal never says more than is true.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
@@ -124,7 +125,7 @@ fn journals(disk: &Disk) -> BTreeMap<PathBuf, Journal> {
     let all = folders.map(|folder| {
         let text = files(disk).get(&*folder.join("journal.jsonl")).copied().unwrap_or_default();
         let is_planned = String::from_utf8_lossy(text).contains("{\"event\":\"planned\"");
-        (folder.to_owned(), Journal { progress: progress_of(text).unwrap(), is_planned })
+        (folder.to_owned(), Journal { progress: progress_of(Cursor::new(text)).unwrap(), is_planned })
     });
     all.collect()
 }
