@@ -162,6 +162,17 @@ impl Folder {
         }
     }
 
+    /// Has the system read what it needs to move a folder of this one: its entries, for one of them says where it is.
+    /// Moving it would read them too, but then everybody who wants to move something waits for the disk.
+    ///
+    /// Whatever is wrong with it is for [`Folder::move_to`] to say.
+    pub fn fetch(&self, name: &Path) {
+        if let Ok(folder) = self.open_in(name) {
+            let mut buffer = [MaybeUninit::uninit(); 1024];
+            let _ = RawDir::new(&folder.handle, &mut buffer).next();
+        }
+    }
+
     /// Puts a file of ours in the place of another, both in this folder.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use std::io;
 use std::ops::Index;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use rayon::prelude::*;
 
@@ -18,15 +18,16 @@ use super::trash;
 use crate::finding::{FindingKind, Findings, Severity};
 use crate::inventory::BlobSize;
 use crate::layout::{
-    INDEX, Item, LAYERS, LINK, MANIFESTS, REPOSITORIES, REVISIONS, RepositoryName, TAGS, UPLOADS, repository_dir,
+    INDEX, Item, LAYERS, MANIFESTS, REPOSITORIES, REVISIONS, RepositoryName, TAGS, UPLOADS, repository_dir,
 };
 use crate::plan::{Plan, RepositoryPlan, Totals};
 use crate::progress::Meter;
 
 /// How many things a worker takes at a time.
 const CHUNK: usize = 128;
-/// How many folders a worker looks into at a time.
-const AT_ONCE: usize = 8;
+/// How many workers move things at a time. The system moves one folder at a time on a whole volume, and whoever comes
+/// meanwhile waits, which costs time as well; with two, the one gets ready while the other has its turn.
+const MOVERS: usize = 2;
 
 /// The hand that moves things away.
 pub(super) struct Hand<'a> {
@@ -40,6 +41,8 @@ pub(super) struct Hand<'a> {
     kept: Mutex<Vec<(PathBuf, String)>>,
     /// Every link folder that is gone.
     moved: Mutex<Vec<PathBuf>>,
+    /// For those who move.
+    movers: Gate,
 }
 
 impl<'a> Hand<'a> {
@@ -50,7 +53,16 @@ impl<'a> Hand<'a> {
         findings: &'a Findings,
         tally: &'a Tally,
     ) -> Self {
-        Self { tree, trash, quarantine, findings, tally, kept: Mutex::default(), moved: Mutex::default() }
+        Self {
+            tree,
+            trash,
+            quarantine,
+            findings,
+            tally,
+            kept: Mutex::default(),
+            moved: Mutex::default(),
+            movers: Gate::new(MOVERS),
+        }
     }
 
     /// All links of one repository: tags and their history, then revisions, then layer links; uploads last. Where one
@@ -80,8 +92,7 @@ impl<'a> Hand<'a> {
 
         for (algorithm, names) in by_algorithm(plan.layer_links.iter()).iter().filter(|_| revisions_gone) {
             let layers = folder.join(LAYERS).join(algorithm);
-            let names = self.looked_at(&layers, names, meter);
-            self.take_all(&layers, &names, meter, |way, _| bump(&self.tally[way].layer_links));
+            self.take_all(&layers, names, meter, |way, _| bump(&self.tally[way].layer_links));
         }
 
         let names: Vec<String> = plan.uploads.iter().map(|(upload, _)| upload.to_string()).collect();
@@ -110,25 +121,6 @@ impl<'a> Hand<'a> {
                 self.tally[way].blob(blobs[place].size);
             });
         });
-    }
-
-    /// Looks into link folders that nobody has looked into yet, and leaves those out that cannot be looked into.
-    ///
-    /// Only for the time that it saves: to move a folder into another one the system has to read it, and it moves one at
-    /// a time on the whole volume. So what has to come from a disk is asked for before, many at once. (Of everything else
-    /// that goes, the links or the data were looked at before.)
-    fn looked_at(&self, folder: &Path, names: &[String], meter: &Meter) -> Vec<String> {
-        // Where it cannot be opened, those who take from it will say so.
-        let Ok(Some(from)) = self.tree.open(folder) else { return names.to_vec() };
-        let look = |name: &&String| match from.size(&Path::new(name).join(LINK)) {
-            Ok(_) => true,
-            Err(error) => {
-                self.keep(&folder.join(name), error.to_string());
-                meter.add(1);
-                false
-            }
-        };
-        names.par_iter().with_min_len(AT_ONCE).filter(look).cloned().collect()
     }
 
     /// Takes entries of one folder away, and says whether none stayed. `gone` is called with the place of each that was
@@ -162,6 +154,11 @@ impl<'a> Hand<'a> {
         let all_gone = AtomicBool::new(true);
         names.par_chunks(CHUNK).enumerate().for_each(|(chunk, names)| {
             let mut done = Vec::with_capacity(names.len());
+            // All threads wait for the disk at once, and few for the lock of the volume.
+            let _turn = to.as_ref().map(|_| {
+                names.iter().for_each(|name| from.fetch(Path::new(name)));
+                self.movers.enter()
+            });
             for (place, name) in names.iter().enumerate() {
                 match self.take(&from, to.as_ref(), folder, Path::new(name)) {
                     Ok(Some(way)) => {
@@ -246,6 +243,36 @@ impl<'a> Hand<'a> {
     /// Every link folder that is gone. Asked once: they are handed over.
     pub(super) fn moved(&self) -> HashSet<PathBuf> {
         std::mem::take(&mut *self.moved.lock().unwrap_or_else(PoisonError::into_inner)).into_iter().collect()
+    }
+}
+
+/// Lets so many workers through at a time.
+struct Gate {
+    free: Mutex<usize>,
+    freed: Condvar,
+}
+
+impl Gate {
+    fn new(free: usize) -> Self {
+        Self { free: Mutex::new(free), freed: Condvar::new() }
+    }
+
+    /// Waits for a place, which is free again when the answer is dropped.
+    fn enter(&self) -> Turn<'_> {
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = self.freed.wait_while(free, |free| *free == 0).unwrap_or_else(PoisonError::into_inner);
+        *free -= 1;
+        Turn(self)
+    }
+}
+
+/// A place in a [`Gate`].
+struct Turn<'a>(&'a Gate);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        *self.0.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.0.freed.notify_one();
     }
 }
 

@@ -519,12 +519,12 @@ fn on_another_mount(tree: &Folder, plan: &Plan) -> io::Result<Option<PathBuf>> {
     let mut folders: Vec<PathBuf> =
         plan.actions().filter_map(|action| action.item()?.path().parent().map(Path::to_owned)).collect();
     folders.dedup();
-    for path in folders {
-        if let Some(folder) = tree.open(&path)?
-            && !folder.can_move_to(tree)?
-        {
-            return Ok(Some(path));
-        }
-    }
-    Ok(None)
+    let is_elsewhere = |path: &PathBuf| match tree.open(path)? {
+        Some(folder) => Ok(!folder.can_move_to(tree)?),
+        None => Ok(false),
+    };
+    folders
+        .into_par_iter()
+        .find_map_first(|path| is_elsewhere(&path).map(|it| it.then_some(path)).transpose())
+        .transpose()
 }
