@@ -131,19 +131,23 @@ impl Registry {
         Ok(true)
     }
 
-    /// How long the volume takes to say what a name is that it was not asked for lately: a millionth of a second where
-    /// the answer is in memory, a tenth of a thousandth and more where it comes from a disk or over a network.
+    /// Whether the volume takes longer than this to say what a name is that it was not asked for lately. That is a
+    /// millionth of a second where the answer is in memory, a tenth of a thousandth and more where it comes from a disk
+    /// or over a network.
     ///
-    /// A few names are asked for: folders that blobs are in, and blobs in one of these. Of each sort the fourth part that
-    /// takes longest decides, for neighbours come together from a disk, and a file system may have all of a folder from
+    /// A few names are asked for: folders that blobs are in, and then blobs in one of these. Of either a fourth part that
+    /// takes longer decides, for neighbours come together from a disk, and a file system may have all of a folder from
     /// having listed it. A name that is not there takes as long as one that is, and whatever else is wrong with it comes
     /// out when it is opened.
-    pub fn latency(&self) -> Duration {
+    pub fn is_slower_than(&self, limit: Duration) -> bool {
         const ASKED: usize = 16;
         // A folder may hold any number of them.
         const CHOSEN_FROM: usize = 512;
         let folder = |number: usize| format!("{BLOBS}/{}/{number:02x}", Algorithm::Sha256.name());
         let folders: Vec<String> = (0..ASKED).map(|number| folder(number * 256 / ASKED)).collect();
+        if self.takes_longer(&folders, limit) {
+            return true;
+        }
         let mut blobs = Vec::new();
         if let Ok(Some(dir)) = self.v2.open(folder(255)) {
             // What cannot be listed has no names to ask for.
@@ -154,19 +158,18 @@ impl Registry {
             }));
         }
         let blobs: Vec<PathBuf> = blobs.iter().step_by(blobs.len() / ASKED + 1).cloned().collect();
-        self.time_to_look(&folders).max(self.time_to_look(&blobs))
+        self.takes_longer(&blobs, limit)
     }
 
-    /// The time that a quarter of these takes longer than.
-    fn time_to_look(&self, names: &[impl AsRef<Path>]) -> Duration {
-        let ask = |name: &_| {
+    /// Whether a quarter of these takes longer than the limit. No more are asked for than it takes to know that.
+    fn takes_longer(&self, names: &[impl AsRef<Path>], limit: Duration) -> bool {
+        let takes_longer = |name: &&_| {
             let began = Instant::now();
             drop(self.v2.look(name));
-            began.elapsed()
+            began.elapsed() > limit
         };
-        let mut times: Vec<Duration> = names.iter().map(ask).collect();
-        times.sort_unstable();
-        times.get(times.len() * 3 / 4).copied().unwrap_or_default()
+        let quarter = names.len().div_ceil(4);
+        quarter > 0 && names.iter().filter(takes_longer).take(quarter).count() == quarter
     }
 
     /// Whether something lies at this path relative to the folder `above` levels above `v2`: 1 is `docker/registry`, 3
@@ -186,7 +189,10 @@ impl Registry {
 mod tests {
     #![allow(clippy::disallowed_methods, reason = "tests build trees")]
 
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
+    use crate::seam::{self, Answer, Interceptor, Operation};
 
     #[test]
     fn a_registry_is_found_from_every_folder_on_the_way() {
@@ -225,6 +231,42 @@ mod tests {
                 assert_eq!(seen, seen_from.contains(&path), "{mark} from {path}");
             }
             std::fs::remove_dir_all(lockfiles).unwrap();
+        }
+    }
+
+    /// A volume that lets everybody wait.
+    struct Waits {
+        how_long: Duration,
+        asked: AtomicUsize,
+    }
+
+    impl Interceptor for Waits {
+        fn before(&self, operation: &Operation<'_>) -> Answer {
+            if operation.kind == seam::Kind::Look {
+                self.asked.fetch_add(1, Ordering::Relaxed);
+                std::thread::sleep(self.how_long);
+            }
+            Answer::Go
+        }
+    }
+
+    /// A slow volume is asked no more than it takes to see that; another one for folders and for blobs.
+    #[test]
+    fn a_slow_volume_is_known_by_a_few_answers() {
+        let temp = tempfile::tempdir().unwrap();
+        let v2 = temp.path().join("docker/registry/v2");
+        std::fs::create_dir_all(v2.join("repositories")).unwrap();
+        for blob in 0..40 {
+            std::fs::create_dir_all(v2.join(format!("blobs/sha256/ff/{blob}"))).unwrap();
+        }
+        for (limit, is_slower, asks) in [(Duration::from_millis(1), true, 4), (Duration::from_hours(1), false, 16 + 14)]
+        {
+            let waits: &Waits =
+                Box::leak(Box::new(Waits { how_long: Duration::from_millis(3), asked: AtomicUsize::new(0) }));
+            let registry = Registry::open_with(temp.path(), Seam::intercepted_by(waits)).unwrap();
+            let before = waits.asked.load(Ordering::Relaxed);
+            assert_eq!(registry.is_slower_than(limit), is_slower, "{limit:?}");
+            assert_eq!(waits.asked.load(Ordering::Relaxed) - before, asks, "{limit:?}");
         }
     }
 

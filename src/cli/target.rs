@@ -135,15 +135,15 @@ pub(crate) fn pool(threads: usize) -> Result<rayon::ThreadPool, Failure> {
 /// for what is not in memory. One that takes its time is not busy at all: it answers 64 at once as soon as one. The
 /// figures for both are in `docs/benchmarks.md`.
 pub(crate) fn jobs(registry: &Registry) -> usize {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    jobs_for(cores, registry.latency())
-}
-
-fn jobs_for(cores: usize, latency: Duration) -> usize {
-    const MOST: usize = 64;
     // Memory answers in a tenth of it, the fastest disk in the double.
     const AT_ONCE: Duration = Duration::from_micros(40);
-    if latency > AT_ONCE { MOST } else { (4 * cores).clamp(8, MOST) }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    jobs_for(cores, registry.is_slower_than(AT_ONCE))
+}
+
+fn jobs_for(cores: usize, is_slow: bool) -> usize {
+    const MOST: usize = 64;
+    if is_slow { MOST } else { (4 * cores).clamp(8, MOST) }
 }
 
 /// An age, as somebody wrote it: `168h`, `7d`, `90m`, `1h30m`.
@@ -245,11 +245,10 @@ mod tests {
 
     #[test]
     fn jobs_for_a_volume() {
-        let (memory, network) = (Duration::from_micros(2), Duration::from_millis(1));
-        for (cores, latency, jobs) in
-            [(1, memory, 8), (2, memory, 8), (8, memory, 32), (64, memory, 64), (2, network, 64), (64, network, 64)]
+        for (cores, is_slow, jobs) in
+            [(1, false, 8), (2, false, 8), (8, false, 32), (64, false, 64), (2, true, 64), (64, true, 64)]
         {
-            assert_eq!(jobs_for(cores, latency), jobs, "{cores} cores, {latency:?}");
+            assert_eq!(jobs_for(cores, is_slow), jobs, "{cores} cores, slow: {is_slow}");
         }
     }
 
