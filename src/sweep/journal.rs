@@ -196,9 +196,8 @@ pub fn progress_of(mut journal: impl Read + Seek) -> io::Result<Progress> {
     let mut progress = Progress::default();
     let behind = end_of_plan(&mut journal)?;
     journal.rewind()?;
-    let mut first = BufReader::new(&mut journal);
     if behind > 0 {
-        read_line(&mut first, &mut progress)?;
+        read_line(&mut BufReader::new(&mut journal), &mut progress)?;
         journal.seek(SeekFrom::Start(behind))?;
     }
     let mut rest = BufReader::new(journal);
