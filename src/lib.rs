@@ -19,3 +19,4 @@ pub mod report;
 pub mod run;
 pub mod seam;
 pub mod sweep;
+pub mod threads;

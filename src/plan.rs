@@ -75,6 +75,19 @@ pub struct RepositoryPlan {
 }
 
 impl RepositoryPlan {
+    /// Nothing goes from this one.
+    pub(crate) const fn of(name: RepositoryName) -> Self {
+        Self {
+            name,
+            tags: Vec::new(),
+            tag_history: Vec::new(),
+            revisions: Vec::new(),
+            layer_links: Vec::new(),
+            uploads: Vec::new(),
+            folder: false,
+        }
+    }
+
     fn is_empty(&self) -> bool {
         self.tags.is_empty()
             && self.tag_history.is_empty()
@@ -358,15 +371,8 @@ fn folder_actions(plan: &RepositoryPlan) -> Vec<Action<'_>> {
 fn plan_repository(basis: &Basis<'_>, place: usize) -> Option<RepositoryPlan> {
     let repository = &basis.repositories[place];
     let marking = &basis.marking.repositories[place];
-    let mut plan = RepositoryPlan {
-        name: repository.removable.clone()?,
-        tags: Vec::new(),
-        tag_history: Vec::new(),
-        revisions: Vec::new(),
-        layer_links: Vec::new(),
-        uploads: basis.stale_uploads[place].clone(),
-        folder: false,
-    };
+    let mut plan = RepositoryPlan::of(repository.removable.clone()?);
+    plan.uploads.clone_from(&basis.stale_uploads[place]);
     // Nobody knows what is needed in a tainted repository; nobody needs an upload that is stale.
     if marking.tainted {
         return Some(plan);

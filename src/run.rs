@@ -29,6 +29,8 @@ pub struct Options {
     pub quarantine: bool,
     /// It is right that fewer than half of the repositories are left.
     pub accept_shrink: bool,
+    /// How many removals are in flight at a time while a trash is deleted.
+    pub deleters: usize,
     /// When the run began.
     pub at: Timestamp,
     /// When the registry had to be read-only.
@@ -181,7 +183,7 @@ pub fn real_run(registry: &Registry, options: Options, findings: &Findings, watc
         }
         // Outside the window: what an earlier run was cut off at.
         for run in unfinished {
-            sweep::purge(&runs, &run, &watch.begin(Phase::Purge), findings);
+            sweep::purge(&runs, &run, options.deleters, &watch.begin(Phase::Purge), findings);
         }
     }
     ended.collection = Some(collection);
@@ -200,6 +202,7 @@ fn carry_out(
     let how = sweep::Options {
         quarantine: options.quarantine,
         delete_untagged: options.collect.policy.delete_untagged,
+        deleters: options.deleters,
         window_began: options.window_began,
     };
     match sweep::sweep(registry, &collection.inventory, &collection.plan, how, findings, watch) {

@@ -163,3 +163,43 @@ impl Seam {
         }
     }
 }
+
+/// Has threads meet: at a kind of call, each waits until so many are there.
+#[cfg(test)]
+#[derive(Debug)]
+pub(crate) struct Meet {
+    at: Kind,
+    threads: usize,
+    came: std::sync::Mutex<usize>,
+    met: std::sync::Condvar,
+}
+
+#[cfg(test)]
+impl Meet {
+    pub(crate) fn new(at: Kind, threads: usize) -> Meet {
+        Meet { at, threads, came: std::sync::Mutex::default(), met: std::sync::Condvar::default() }
+    }
+
+    /// Whether so many were there at the same time.
+    pub(crate) fn have_met(&self) -> bool {
+        *self.came.lock().unwrap() >= self.threads
+    }
+}
+
+#[cfg(test)]
+impl Interceptor for Meet {
+    fn before(&self, operation: &Operation<'_>) -> Answer {
+        if operation.kind == self.at {
+            let mut came = self.came.lock().unwrap();
+            *came += 1;
+            self.met.notify_all();
+            let patience = std::time::Duration::from_secs(5);
+            let (mut came, waited) = self.met.wait_timeout_while(came, patience, |came| *came < self.threads).unwrap();
+            // Who leaves alone has not met anybody.
+            if waited.timed_out() {
+                *came -= 1;
+            }
+        }
+        Answer::Go
+    }
+}

@@ -18,6 +18,7 @@ use regsweep::report::human::{self, Style, counted};
 use regsweep::report::{Outcome, PhaseReport, Report, RepositoryReport, SCHEMA, Scanned, Tool};
 use regsweep::run::{self, Complaint, Ended, How};
 use regsweep::sweep::Swept;
+use regsweep::threads::DELETERS;
 
 use super::output::{self, say};
 use super::progress::{Look, Shown};
@@ -168,6 +169,7 @@ fn options(args: &Args, at: Timestamp, window_began: Instant) -> run::Options {
         },
         quarantine: args.quarantine,
         accept_shrink: args.accept_shrink,
+        deleters: args.jobs.unwrap_or(DELETERS),
         at,
         window_began,
     }

@@ -9,6 +9,7 @@ use regsweep::interlock::brakes::Percent;
 use regsweep::interlock::evidence::{ReadOnly, Sources, gather};
 use regsweep::interlock::probe::{Credentials, RegistryUrl, probe};
 use regsweep::registry::Registry;
+use regsweep::threads;
 
 use super::{Failure, output};
 
@@ -119,14 +120,7 @@ impl Evidence {
 
 /// Makes the pool that everything runs on.
 pub(crate) fn pool(threads: usize) -> Result<rayon::ThreadPool, Failure> {
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .thread_name(|number| format!("regsweep-{number}"))
-        // A thread that waits for a part of its work takes up another part meanwhile, on the same stack.
-        .stack_size(2 << 20)
-        .build()
-        .with_context(|| format!("cannot start {threads} threads"))
-        .map_err(Failure::from)
+    threads::pool(threads).with_context(|| format!("cannot start {threads} threads")).map_err(Failure::from)
 }
 
 /// How many requests are in flight at a time, unless the operator says it. Each has a thread, which waits.

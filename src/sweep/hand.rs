@@ -9,11 +9,12 @@ use std::io;
 use std::ops::Index;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rayon::prelude::*;
 
 use super::disk::{self, Folder, Gone};
+use super::movers::Movers;
 use super::trash;
 use crate::finding::{FindingKind, Findings, Severity};
 use crate::inventory::BlobSize;
@@ -25,9 +26,6 @@ use crate::progress::Meter;
 
 /// How many things a worker takes at a time.
 const CHUNK: usize = 128;
-/// How many workers move things at a time. The system moves one folder at a time on a whole volume, and whoever comes
-/// meanwhile waits, which costs time as well; with two, the one gets ready while the other has its turn.
-const MOVERS: usize = 2;
 
 /// The hand that moves things away.
 pub(super) struct Hand<'a> {
@@ -41,8 +39,7 @@ pub(super) struct Hand<'a> {
     kept: Mutex<Vec<(PathBuf, String)>>,
     /// Every link folder that is gone.
     moved: Mutex<Vec<PathBuf>>,
-    /// For those who move.
-    movers: Gate,
+    movers: Movers,
 }
 
 impl<'a> Hand<'a> {
@@ -61,7 +58,7 @@ impl<'a> Hand<'a> {
             tally,
             kept: Mutex::default(),
             moved: Mutex::default(),
-            movers: Gate::new(MOVERS),
+            movers: Movers::new(),
         }
     }
 
@@ -153,14 +150,14 @@ impl<'a> Hand<'a> {
         };
         let all_gone = AtomicBool::new(true);
         names.par_chunks(CHUNK).enumerate().for_each(|(chunk, names)| {
+            let mut moved = match &to {
+                Some(to) => self.movers.move_all(&from, to, names.iter().map(Path::new)),
+                None => Vec::new(),
+            }
+            .into_iter();
             let mut done = Vec::with_capacity(names.len());
-            // All threads wait for the disk at once, and few for the lock of the volume.
-            let _turn = to.as_ref().map(|_| {
-                names.iter().for_each(|name| from.fetch(Path::new(name)));
-                self.movers.enter()
-            });
             for (place, name) in names.iter().enumerate() {
-                match self.take(&from, to.as_ref(), folder, Path::new(name)) {
+                match self.way_of(moved.next(), &from, folder, Path::new(name)) {
                     Ok(Some(way)) => {
                         gone(way, chunk * CHUNK + place);
                         done.push(folder.join(name));
@@ -181,19 +178,23 @@ impl<'a> Hand<'a> {
         all_gone.into_inner()
     }
 
-    /// Takes one entry away: by a rename, or directly where that is impossible. Says which, or nothing if the entry was
-    /// gone already.
-    fn take(&self, from: &Folder, to: Option<&Folder>, folder: &Path, name: &Path) -> Result<Option<Way>, String> {
-        if let Some(to) = to {
-            match from.move_to(name, to) {
-                Ok(Gone::Now) => return Ok(Some(Way::Moved)),
-                Ok(Gone::Before) => return Ok(None),
-                Err(error) if !self.quarantine && (disk::is_full(&error) || disk::is_other_device(&error)) => {}
-                Err(error) => return Err(error.to_string()),
+    /// Which way an entry went, now that it was tried to move it: what cannot be moved is deleted directly, and so is
+    /// everything where nothing was tried. Nothing if the entry was gone already.
+    fn way_of(
+        &self,
+        moved: Option<io::Result<Gone>>,
+        from: &Folder,
+        folder: &Path,
+        name: &Path,
+    ) -> Result<Option<Way>, String> {
+        let (way, gone) = match moved {
+            Some(Ok(gone)) => (Way::Moved, gone),
+            Some(Err(error)) if self.quarantine || !(disk::is_full(&error) || disk::is_other_device(&error)) => {
+                return Err(error.to_string());
             }
-        }
-        let gone = trash::remove(from, name, &folder.join(name))?;
-        Ok((gone == Gone::Now).then_some(Way::Deleted))
+            Some(Err(_)) | None => (Way::Deleted, trash::remove(from, name, &folder.join(name))?),
+        };
+        Ok((gone == Gone::Now).then_some(way))
     }
 
     /// Removes the empty folders of a repository of which nothing is left, and of the namespaces above it. What still
@@ -243,36 +244,6 @@ impl<'a> Hand<'a> {
     /// Every link folder that is gone. Asked once: they are handed over.
     pub(super) fn moved(&self) -> HashSet<PathBuf> {
         std::mem::take(&mut *self.moved.lock().unwrap_or_else(PoisonError::into_inner)).into_iter().collect()
-    }
-}
-
-/// Lets so many workers through at a time.
-struct Gate {
-    free: Mutex<usize>,
-    freed: Condvar,
-}
-
-impl Gate {
-    fn new(free: usize) -> Self {
-        Self { free: Mutex::new(free), freed: Condvar::new() }
-    }
-
-    /// Waits for a place, which is free again when the answer is dropped.
-    fn enter(&self) -> Turn<'_> {
-        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut free = self.freed.wait_while(free, |free| *free == 0).unwrap_or_else(PoisonError::into_inner);
-        *free -= 1;
-        Turn(self)
-    }
-}
-
-/// A place in a [`Gate`].
-struct Turn<'a>(&'a Gate);
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        *self.0.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        self.0.freed.notify_one();
     }
 }
 
@@ -385,11 +356,14 @@ fn remove_empty_below(folder: &Folder, levels: usize) -> io::Result<()> {
 mod tests {
     #![allow(clippy::disallowed_methods, reason = "tests build trees")]
 
+    use rustix::io::Errno;
+
     use super::*;
     use crate::digest::{Algorithm, Digest};
     use crate::layout::{TagName, UploadId};
     use crate::plan::Reason;
     use crate::registry::Dir;
+    use crate::seam::{self, Answer, Interceptor, Meet, Operation, Seam};
 
     #[test]
     fn references_go_before_what_they_refer_to() {
@@ -431,5 +405,46 @@ mod tests {
             assert_eq!((totals.layer_links.count, totals.uploads.count, totals.uploads.bytes), (1, 1, 7));
             assert_eq!(tally[Way::Moved].things(), if directly { 0 } else { 5 });
         }
+    }
+
+    /// Nothing can be moved, because the folders lie on another device; at the removal of a file three threads meet.
+    struct OtherDevice(Meet);
+
+    impl Interceptor for OtherDevice {
+        fn before(&self, operation: &Operation<'_>) -> Answer {
+            match operation.kind {
+                seam::Kind::Move => Answer::Fail(Errno::XDEV),
+                _ => self.0.before(operation),
+            }
+        }
+    }
+
+    /// To delete a folder is work for many threads, and one that waits for a part of it begins with other folders
+    /// meanwhile. If it waited there for its turn to move, and had not given back the one it has, all would stand
+    /// still; so nobody deletes while it is their turn, and more delete at a time than may move.
+    #[test]
+    fn nobody_deletes_while_it_is_their_turn_to_move() {
+        let temp = tempfile::tempdir().unwrap();
+        std::fs::create_dir(temp.path().join("trash")).unwrap();
+        let digest = Digest::of(Algorithm::Sha256, b"x");
+        let plans = ["a", "b", "c"].map(|name| {
+            let name = RepositoryName::parse(name).unwrap();
+            let revision = temp.path().join(Item::Revision(name.clone(), digest.clone()).path());
+            std::fs::create_dir_all(&revision).unwrap();
+            std::fs::write(revision.join("link"), "x").unwrap();
+            let revisions = vec![(digest.clone(), Reason::Untagged)];
+            RepositoryPlan { revisions, ..RepositoryPlan::of(name) }
+        });
+        let other_device: &'static OtherDevice =
+            Box::leak(Box::new(OtherDevice(Meet::new(seam::Kind::RemoveFile, plans.len()))));
+        let tree = Dir::open_root(temp.path()).unwrap().with_seam(Seam::intercepted_by(other_device));
+        let tree = Folder::of(&tree).unwrap();
+        let trash = tree.open(Path::new("trash")).unwrap();
+        let (findings, tally) = (Findings::default(), Tally::default());
+        let hand = Hand::new(&tree, trash.as_ref(), false, &findings, &tally);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(plans.len()).build().unwrap();
+        pool.install(|| plans.par_iter().for_each(|plan| hand.links(plan, &Meter::new())));
+        assert!(other_device.0.have_met(), "the three never met");
+        assert_eq!((tally[Way::Moved].things(), tally[Way::Deleted].things()), (0, 3));
     }
 }

@@ -31,6 +31,7 @@ mod history;
 mod journal;
 mod lease;
 mod lock;
+mod movers;
 mod recheck;
 mod runs;
 mod trash;
@@ -57,6 +58,7 @@ use crate::layout::{Item, shown_path};
 use crate::plan::{Plan, RepositoryPlan, Totals};
 use crate::progress::{Meter, Phase, Watch};
 use crate::registry::Registry;
+use crate::threads;
 use disk::{Folder, Gone};
 use hand::{Hand, Tally, Way};
 use journal::Journal;
@@ -72,6 +74,8 @@ pub struct Options {
     pub quarantine: bool,
     /// Untagged manifests went into the plan; for the journal.
     pub delete_untagged: bool,
+    /// How many removals are in flight at a time while the trash is deleted.
+    pub deleters: usize,
     /// When the registry had to be read-only.
     pub window_began: Instant,
 }
@@ -246,7 +250,7 @@ pub fn sweep(
         if !options.quarantine {
             let meter = watch.begin(Phase::Purge);
             meter.expect(tally[Way::Moved].things());
-            purge(&runs, run, &meter, findings);
+            purge(&runs, run, options.deleters, &meter, findings);
         }
     } else {
         let what = "cannot write the volume to the disk";
@@ -393,14 +397,15 @@ pub fn recover(runs: &Runs, findings: &Findings, watch: &dyn Watch) -> Result<Ve
     Ok(half_purged)
 }
 
-/// Deletes the trash of a run that is committed. What cannot be deleted is named; the next run tries again.
-pub fn purge(runs: &Runs, run: &Run, meter: &Meter, findings: &Findings) {
+/// Deletes the trash of a run that is committed, with so many removals in flight at a time. What cannot be deleted is
+/// named; the next run tries again.
+pub fn purge(runs: &Runs, run: &Run, deleters: usize, meter: &Meter, findings: &Findings) {
     let not_purged = |path: &Path, why: &str| {
         let path = Path::new(crate::layout::REGSWEEP).join("runs").join(run.id.as_str()).join("trash").join(path);
         let message = format!("cannot be deleted from the trash: {why}");
         findings.add(Severity::Warning, FindingKind::NotRemoved, None, &path, message);
     };
-    match runs.purge(run, meter) {
+    match threads::with(deleters, || runs.purge(run, meter)) {
         Err(error) => not_purged(Path::new(""), &error.to_string()),
         Ok(purged) => {
             for (path, why) in &purged.kept {

@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use rayon::prelude::*;
 
 use super::disk::{self, Folder, Gone};
+use super::movers::Movers;
 use crate::layout::{BLOBS, CURRENT, DATA, Item, LINK, STARTED_AT, component, is_debris};
 use crate::progress::Meter;
 use crate::registry::Kind;
@@ -49,13 +50,13 @@ pub(super) fn put_back(tree: &Folder, trash: &Folder, meter: &Meter) -> io::Resu
     collect(trash, Path::new(""), &mut items, &mut answer.failed)?;
     items.sort_by_cached_key(|item| (stage(item), item.path()));
     meter.expect(items.len() as u64);
-    let answer = Mutex::new(answer);
+    let (answer, movers) = (Mutex::new(answer), Movers::new());
     for same_stage in items.chunk_by(|a, b| stage(a) == stage(b)) {
         let folders: Vec<&[Item]> = same_stage
             .chunk_by(|a, b| a.path().parent() == b.path().parent())
             .flat_map(|folder| folder.chunks(CHUNK))
             .collect();
-        folders.into_par_iter().for_each(|items| put_back_into_one_folder(tree, trash, items, &answer, meter));
+        folders.into_par_iter().for_each(|items| put_back_into_one_folder(tree, trash, items, &movers, &answer, meter));
     }
     let mut answer = answer.into_inner().unwrap_or_else(PoisonError::into_inner);
     if answer.failed.is_empty() {
@@ -107,7 +108,14 @@ fn collect(
     Ok(())
 }
 
-fn put_back_into_one_folder(tree: &Folder, trash: &Folder, items: &[Item], answer: &Mutex<PutBack>, meter: &Meter) {
+fn put_back_into_one_folder(
+    tree: &Folder,
+    trash: &Folder,
+    items: &[Item],
+    movers: &Movers,
+    answer: &Mutex<PutBack>,
+    meter: &Meter,
+) {
     let fail = |path: &Path, why: String| lock(answer).failed.push((path.to_owned(), why));
     let Some(parent) = items.first().and_then(|item| item.path().parent().map(Path::to_owned)) else { return };
     let folders = trash.open(&parent).and_then(|from| Ok((from, tree.make(&parent)?)));
@@ -116,23 +124,24 @@ fn put_back_into_one_folder(tree: &Folder, trash: &Folder, items: &[Item], answe
         Ok((None, _)) => return,
         Err(error) => return fail(&parent, error.to_string()),
     };
-    for item in items {
-        let path = item.path();
-        let name = Path::new(path.file_name().unwrap_or_default());
-        match from.move_to(name, &to) {
+    let paths: Vec<PathBuf> = items.iter().map(Item::path).collect();
+    let names = paths.iter().map(|path| Path::new(path.file_name().unwrap_or_default()));
+    let moved = movers.move_all(&from, &to, names.clone());
+    for (((item, path), name), moved) in items.iter().zip(&paths).zip(names).zip(moved) {
+        match moved {
             Ok(Gone::Now) => lock(answer).items += 1,
             Ok(Gone::Before) => {}
             Err(error) if disk::is_occupied(&error) => match is_written_anew(&from, &to, name, item) {
-                Ok(true) => match remove(&from, name, &path) {
+                Ok(true) => match remove(&from, name, path) {
                     Ok(_) => lock(answer).anew += 1,
-                    Err(why) => fail(&path, why),
+                    Err(why) => fail(path, why),
                 },
                 Ok(false) => {
-                    fail(&path, "something else is there now; look at both and move the right one by hand".to_owned());
+                    fail(path, "something else is there now; look at both and move the right one by hand".to_owned());
                 }
-                Err(error) => fail(&path, error.to_string()),
+                Err(error) => fail(path, error.to_string()),
             },
-            Err(error) => fail(&path, error.to_string()),
+            Err(error) => fail(path, error.to_string()),
         }
         meter.add(1);
     }
@@ -319,14 +328,12 @@ mod tests {
     #![allow(clippy::disallowed_methods, reason = "tests build trees")]
 
     use std::fs;
-    use std::sync::Condvar;
-    use std::time::{Duration, Instant};
 
     use rustix::fs::{Mode, OFlags};
 
     use super::*;
     use crate::registry::Dir;
-    use crate::seam::{self, Answer, Interceptor, Operation, Seam};
+    use crate::seam::{self, Meet, Seam};
 
     const OPEN: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
 
@@ -454,25 +461,6 @@ mod tests {
         assert_eq!(place.read("tree/data").as_deref(), Some("outside"), "a symbolic link is removed, not followed");
     }
 
-    /// Waits at the removal of each file until two threads are there; for a second at most.
-    #[derive(Default)]
-    struct Meet {
-        came: Mutex<usize>,
-        met: Condvar,
-    }
-
-    impl Interceptor for Meet {
-        fn before(&self, operation: &Operation<'_>) -> Answer {
-            if operation.kind == seam::Kind::RemoveFile {
-                let mut came = lock(&self.came);
-                *came += 1;
-                self.met.notify_all();
-                drop(self.met.wait_timeout_while(came, Duration::from_secs(1), |came| *came < 2).unwrap());
-            }
-            Answer::Go
-        }
-    }
-
     /// A trash holds few folders at its top, and all threads have to find their way into those.
     #[test]
     fn two_folders_of_a_trash_are_deleted_by_two_threads() {
@@ -480,13 +468,12 @@ mod tests {
             &format!("trash/blobs/sha256/ab/{HEX}/data"),
             &format!("trash/blobs/sha256/cd/{}/data", HEX.replace("ab", "cd")),
         ]);
-        let meet: &'static Meet = Box::leak(Box::default());
+        let meet: &'static Meet = Box::leak(Box::new(Meet::new(seam::Kind::RemoveFile, 2)));
         let trash = Dir::open_root(&place.path("trash")).unwrap().with_seam(Seam::intercepted_by(meet));
         let trash = Folder::of(&trash).unwrap();
         let pool = rayon::ThreadPoolBuilder::new().num_threads(4).build().unwrap();
-        let began = Instant::now();
         let purged = pool.install(|| purge(&trash, &Meter::new()));
-        assert!(began.elapsed() < Duration::from_secs(1), "the two never met");
+        assert!(meet.have_met(), "the two never met");
         assert_eq!((purged.items, purged.kept), (2, vec![]));
     }
 }

@@ -33,6 +33,7 @@ pub(crate) fn options() -> run::Options {
         quarantine: false,
         accept_shrink: false,
         at,
+        deleters: 1,
         window_began: Instant::now(),
     }
 }

@@ -1,0 +1,57 @@
+//! Those who move folders from one place to another, in a sweep and when it is taken back.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Condvar, Mutex, PoisonError};
+
+use super::disk::{Folder, Gone};
+
+/// How many workers move things at a time. The system moves one folder at a time on a whole volume, and whoever comes
+/// meanwhile waits, which costs time as well; with two, the one gets ready while the other has its turn.
+const AT_A_TIME: usize = 2;
+
+/// Lets few workers move at a time, and has all of them get ready.
+pub(super) struct Movers {
+    free: Mutex<usize>,
+    freed: Condvar,
+}
+
+impl Movers {
+    pub(super) fn new() -> Self {
+        Self { free: Mutex::new(AT_A_TIME), freed: Condvar::new() }
+    }
+
+    /// Moves entries of one folder to another, in this order, and says of each what became of it. Those that cannot be
+    /// moved do not keep the others from it.
+    ///
+    /// What is to be done about them is done afterwards, when it is another worker's turn: a worker that waited for
+    /// others during its own could wait for ever.
+    pub(super) fn move_all<'n>(
+        &self,
+        from: &Folder,
+        to: &Folder,
+        names: impl Iterator<Item = &'n Path> + Clone,
+    ) -> Vec<io::Result<Gone>> {
+        // All threads wait for the disk at once, and few for the lock of the volume.
+        names.clone().for_each(|name| from.fetch(name));
+        let _turn = self.enter();
+        names.map(|name| from.move_to(name, to)).collect()
+    }
+
+    /// Waits for a turn, which is over when the answer is dropped.
+    fn enter(&self) -> Turn<'_> {
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = self.freed.wait_while(free, |free| *free == 0).unwrap_or_else(PoisonError::into_inner);
+        *free -= 1;
+        Turn(self)
+    }
+}
+
+struct Turn<'a>(&'a Movers);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        *self.0.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.0.freed.notify_one();
+    }
+}
