@@ -209,15 +209,6 @@ const MANIFEST_TYPES: [&str; 7] = [
     "application/vnd.docker.distribution.manifest.v1+prettyjws",
 ];
 
-/// The media types of nearly all configs and layers: to know them saves searching in each of them.
-const USUAL_TYPES: [&str; 5] = [
-    "application/vnd.oci.image.layer.v1.tar+gzip",
-    "application/vnd.oci.image.layer.v1.tar+zstd",
-    "application/vnd.docker.image.rootfs.diff.tar.gzip",
-    "application/vnd.oci.image.config.v1+json",
-    "application/vnd.docker.container.image.v1+json",
-];
-
 impl Shape<'_> {
     /// Whether the fields above are all that such a manifest can name.
     fn is_known(&self) -> bool {
@@ -233,10 +224,8 @@ impl Shape<'_> {
 
 impl Descriptor<'_> {
     fn is_foreign(&self) -> bool {
-        let by_type = self.media_type.as_deref().is_some_and(|name| {
-            !USUAL_TYPES.contains(&name) && (name.contains("foreign") || name.contains("nondistributable"))
-        });
-        by_type || self.urls.as_ref().is_some_and(|urls| !urls.is_empty())
+        let by_type = |name: &str| name.contains("foreign") || name.contains("nondistributable");
+        self.media_type.as_deref().is_some_and(by_type) || self.urls.as_ref().is_some_and(|urls| !urls.is_empty())
     }
 
     /// What an entry of an index is. Mostly a manifest, but BuildKit writes its caches as an index of layer blobs, some
