@@ -90,3 +90,25 @@ fn lines_are_at_most_120_columns_wide() {
     }
     fail_if_any(&failures);
 }
+
+/// What is said to take so many seconds or so much memory in the table of the README is a figure of the benchmark, as it
+/// was measured last.
+#[test]
+fn figures_of_the_readme_are_those_of_the_benchmark() {
+    const UNITS: [&str; 3] = ["s", "MiB", "%"];
+    let (readme, benchmarks) = (page("README.md"), page("docs/benchmarks.md"));
+    let figures = |text: &str| -> BTreeSet<String> {
+        let words: Vec<&str> = text.split_whitespace().map(|word| word.trim_end_matches([';', ',', '.'])).collect();
+        let is_figure = |pair: &&[&str]| pair[0].parse::<f64>().is_ok() && UNITS.contains(&pair[1]);
+        words.windows(2).filter(is_figure).map(|pair| pair.join(" ")).collect()
+    };
+    let measured = figures(&benchmarks.text);
+    let quoted: BTreeSet<String> =
+        readme.text.lines().filter(|line| line.starts_with("| ")).flat_map(figures).collect();
+    assert!(quoted.len() >= 8, "{quoted:?}");
+    let failures: Vec<String> = quoted
+        .difference(&measured)
+        .map(|figure| format!("README.md: {figure} is not in docs/benchmarks.md"))
+        .collect();
+    fail_if_any(&failures);
+}
