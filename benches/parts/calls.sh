@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2154,SC2016
-# System calls of one dry run, all threads together. No times: strace slows every call down.
+# System calls of one dry run, all threads together, on a tree as small as that for the slow volume: a blob takes as many
+# in a larger one. No times: strace slows every call down.
 
 # top FILE: the five most frequent calls.
 top() {
@@ -16,24 +17,25 @@ part_calls() {
     echo "Not measured: \`strace\` is missing."
     return
   fi
-  plain_tree
-  stock_config plain
+  slow_tree calls
+  stock_config calls
   if ! strace -f -c -o "$work/strace" true 2>"$work/err"; then
     echo "Not measured: \`strace\` is not allowed to trace here."
     return
   fi
   say "system calls"
-  strace -f -c -o "$work/calls.ours" "$regsweep" gc --dry-run --format json "$work/plain" >"$work/out"
-  check_ours "$work/out" garbage plain default
-  strace -f -c -o "$work/calls.stock" docker-registry garbage-collect --dry-run "$work/plain.yml" \
+  strace -f -c -o "$work/strace.ours" "$regsweep" gc --dry-run --format json "$work/calls" >"$work/out"
+  check_ours "$work/out" garbage calls default
+  strace -f -c -o "$work/strace.stock" docker-registry garbage-collect --dry-run "$work/calls.yml" \
     >"$work/out" 2>"$work/err"
-  check_stock "$work/out" plain default
-  strace -f -c -o "$work/calls.find" find "$work/plain" -type f >/dev/null
-  blobs=$(of plain .tree.blobs)
+  check_stock "$work/out" calls default
+  strace -f -c -o "$work/strace.find" find "$work/calls" -type f >/dev/null
+  blobs=$(of calls .tree.blobs)
   echo "| dry run, $(thousands "$blobs") blobs | system calls | a blob | most of them |"
   echo '|---|--:|--:|---|'
   for name in ours stock find; do
-    echo "| ${names[$name]} | $(thousands "$(total "$work/calls.$name")") |" \
-      "$(compute "$(total "$work/calls.$name") / $blobs" | sed 's/..$//') | $(top "$work/calls.$name") |"
+    echo "| ${names[$name]} | $(thousands "$(total "$work/strace.$name")") |" \
+      "$(compute "$(total "$work/strace.$name") / $blobs" | sed 's/..$//') | $(top "$work/strace.$name") |"
   done
+  drop_tree calls
 }

@@ -49,7 +49,7 @@ slow_run() {
 
 part_slow() {
   local round jobs why
-  generate requests --repositories "$slow_repositories" "${slow[@]}"
+  slow_tree requests
   mounted+=("$work/slow")
   if ! why=$(build_slowfs) || ! mount_slowfs >"$work/why"; then
     echo "Not measured: ${why:-$(cat "$work/why")}."

@@ -29,7 +29,7 @@ remove_garbage() {
 }
 
 part_sweep() {
-  local round
+  local round jobs
   plain_tree
   stock_config copy
   whole
@@ -56,6 +56,13 @@ part_sweep() {
     blobs >"$work/left.rm"
     cmp -s "$work/left.ours" "$work/left.rm" || fail "rm has left other blobs"
   done
+  for jobs in 8 64; do
+    say "a sweep with --jobs $jobs"
+    whole
+    measure sweep.jobs "$regsweep" gc --delete-untagged --registry-stopped --jobs "$jobs" --report "$work/report" "$work/copy"
+    check_ours "$work/report" removed plain delete_untagged
+    note "purge.$jobs" "$(jq '.phases[] | select(.name == "purge").seconds' "$work/report")"
+  done
   drop_tree copy
 
   echo '| sweep, `--delete-untagged` | regsweep: read-only window | regsweep: all of it | docker-registry | `rm -rf` of the blobs |'
@@ -65,6 +72,7 @@ part_sweep() {
   echo "| processor time | | $(short "$(median sweep.ours.cpu)") s | $(short "$(median sweep.stock.cpu)") s |" \
     "$(short "$(median rm.cpu)") s |"
   echo "| peak memory | | $(mebibytes sweep.ours.memory) | $(mebibytes sweep.stock.memory) | |"
+  for jobs in 8 64; do echo "| deleting, $jobs in flight (\`--jobs $jobs\`) | | $(seconds "purge.$jobs") | | |"; done
   goals
   goal "docker-registry / read-only window" at_least 15 "$(ratio sweep.window sweep.stock)"
   goal "docker-registry / all of it" at_least 3 "$(ratio sweep.ours sweep.stock)"

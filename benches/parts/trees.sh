@@ -30,6 +30,9 @@ generate() {
 # plain_tree: the tree that most parts share, with several images to a repository and no indexes.
 plain_tree() { generate plain --repositories "$repositories" "${plain[@]}"; }
 
+# slow_tree NAME: one that is small enough for what takes its time with each request.
+slow_tree() { generate "$1" --repositories "$slow_repositories" "${slow[@]}"; }
+
 drop_tree() { rm -rf -- "${work:?}/$1" "$work/$1.json" "$work/$1.yml"; }
 
 # of TREE FILTER: a figure from TREE.json.
