@@ -7,14 +7,14 @@
 # whole: $work/copy is a copy of the large tree, written to the disk, with its folders, attributes and manifests in the
 # cache. Only what is missing is copied: to delete and copy all of it would take longer than everything that is measured.
 whole() {
-  local v2=docker/registry/v2 pass
+  local v2=docker/registry/v2
   mkdir -p "$work/copy"
   rm -rf -- "$work/copy/$v2/_regsweep"
   tar -C "$work/plain" -cf - . | tar -C "$work/copy" --skip-old-files -xf -
   sync -f "$work"
   # A size asks for every file's attributes, a dry run for everything that either collector reads. All folders are in
   # the cache only after some passes: the first ones are slow enough for the host to take back what they began with.
-  for pass in 1 2 3 4; do find "$work/copy" -type f -size +1G; done
+  for _ in 1 2 3 4; do find "$work/copy" -type f -size +1G; done
   "$regsweep" gc --dry-run --delete-untagged --format json "$work/copy" >"$work/out"
   check_ours "$work/out" garbage plain delete_untagged
 }
