@@ -123,7 +123,7 @@ pub struct Report<'a> {
     pub plan: &'a Plan,
     /// What was found on the way, the gravest first.
     pub findings: Vec<Finding>,
-    /// How many requests were in flight at a time, at most.
+    /// How many requests were in flight at a time, at most, until the trash was deleted.
     pub jobs: usize,
     /// How long each phase took.
     pub phases: Vec<PhaseReport>,
