@@ -89,8 +89,8 @@ pub(crate) struct Args {
     #[arg(long)]
     remove_empty_repositories: bool,
 
-    /// How many requests are in flight at a time [default: four a core, 8 to 64; 64 where the volume answers slowly, and to
-    /// delete the trash]
+    /// How many requests are in flight at a time [default: four a core, 8 to 64; 64 where the volume answers slowly,
+    /// and to delete the trash]
     #[arg(short, long, value_name = "N", value_parser = target::parse_jobs)]
     jobs: Option<usize>,
 
