@@ -2,10 +2,11 @@
 
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
-/// How many removals are in flight at a time, unless the operator says it. However fast a volume reads, it has to be
-/// waited for when something is deleted: for the server, or for a disk that is told of every block that is free
-/// (`discard`). Where there is nothing to wait for, 64 threads take no longer than 8 (figures: `docs/benchmarks.md`).
-pub const DELETERS: usize = 64;
+/// How many requests are in flight at a time where each is waited for, unless the operator says it.
+///
+/// Reading a slow volume is that, and so is deleting on any: however fast it reads, one waits for the server, or for a
+/// disk that is told of every block that is free (`discard`). What both take with fewer is in `docs/benchmarks.md`.
+pub const MOST: usize = 64;
 
 /// Makes a pool of so many threads.
 ///

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2154,SC2016
-# System calls of one dry run, all threads together, on a tree as small as that for the slow volume: a blob takes as many
-# in a larger one. No times: strace slows every call down.
+# System calls of one dry run, all threads together, on a tree as small as that for the slow volume. No times: strace
+# slows every call down.
 
 # top FILE: the five most frequent calls.
 top() {

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2154,SC2016
-# Sweeps with `--delete-untagged`, in turn, on a copy of the large tree that is made whole again before each. Both collectors write down what they
-# remove: regsweep as its report, docker-registry on stdout. The third in turn is `rm -rf`, which is told which folders
-# to take and takes nothing but the blobs.
+# Sweeps with `--delete-untagged`, in turn, on a copy of the large tree that is made whole again before each. Both
+# collectors write down what they remove: regsweep as its report, docker-registry on stdout. The third in turn is
+# `rm -rf`, which is told which folders to take and takes nothing but the blobs.
 
 # whole: $work/copy is a copy of the large tree, written to the disk, with its folders, attributes and manifests in the
 # cache. Only what is missing is copied: to delete and copy all of it would take longer than everything that is measured.

@@ -18,7 +18,7 @@ use regsweep::report::human::{self, Style, counted};
 use regsweep::report::{Outcome, PhaseReport, Report, RepositoryReport, SCHEMA, Scanned, Tool};
 use regsweep::run::{self, Complaint, Ended, How};
 use regsweep::sweep::Swept;
-use regsweep::threads::DELETERS;
+use regsweep::threads::MOST;
 
 use super::output::{self, say};
 use super::progress::{Look, Shown};
@@ -170,7 +170,7 @@ fn options(args: &Args, at: Timestamp, window_began: Instant) -> run::Options {
         },
         quarantine: args.quarantine,
         accept_shrink: args.accept_shrink,
-        deleters: args.jobs.unwrap_or(DELETERS),
+        deleters: args.jobs.unwrap_or(MOST),
         at,
         window_began,
     }

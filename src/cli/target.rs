@@ -136,8 +136,7 @@ pub(crate) fn jobs(registry: &Registry) -> usize {
 }
 
 fn jobs_for(cores: usize, is_slow: bool) -> usize {
-    const MOST: usize = 64;
-    if is_slow { MOST } else { (4 * cores).clamp(8, MOST) }
+    if is_slow { threads::MOST } else { (4 * cores).clamp(8, threads::MOST) }
 }
 
 /// An age, as somebody wrote it: `168h`, `7d`, `90m`, `1h30m`.

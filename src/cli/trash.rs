@@ -9,7 +9,7 @@ use regsweep::layout::shown_path;
 use regsweep::progress::{Phase, Watch};
 use regsweep::report::human::{bytes, counted};
 use regsweep::sweep::{self, LockError, Run, RunId, Runs, State};
-use regsweep::threads::DELETERS;
+use regsweep::threads::MOST;
 use serde::Serialize;
 
 use super::output::{self, say};
@@ -232,11 +232,12 @@ fn purge(target: &Target, names: &[String], older_than: Option<&Age>) -> Result<
     let findings = Findings::default();
     let shown = Shown::new(Look::suitable(false));
     let mut lines = Vec::new();
+    let pool = target::pool(MOST)?;
     for run in chosen.iter().filter(|run| is_old_enough(run)) {
         let meter = shown.begin(Phase::Purge);
         let (items, size) = run.progress.swept.unwrap_or_default();
         meter.expect(items);
-        sweep::purge(&runs, run, DELETERS, &meter, &findings);
+        pool.install(|| sweep::purge(&runs, run, MOST, &meter, &findings));
         lines.push(format!("run {}: {} deleted ({})", run.id, counted(meter.done(), "thing", "things"), bytes(size)));
     }
     shown.finish();
