@@ -11,6 +11,7 @@ pub mod inventory;
 pub mod layout;
 pub mod manifest;
 pub mod mark;
+pub mod nearest;
 pub mod plan;
 pub mod policy;
 pub mod progress;

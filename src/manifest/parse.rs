@@ -49,6 +49,8 @@ pub struct Parsed {
     pub subject: Option<Digest>,
     /// Whether the registry may have stored signatures beside its revision link (Docker schema 1).
     pub has_signature_links: bool,
+    /// Whether it lists manifests, and has no field of any other kind (OCI index, Docker manifest list).
+    pub is_index: bool,
 }
 
 /// Why a manifest cannot be understood.
@@ -117,7 +119,8 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed, ManifestError> {
     // Named twice with different expectations: the one that looks closer wins.
     references.sort_unstable_by(|a, b| a.digest.cmp(&b.digest).then(b.expect.cmp(&a.expect)));
     references.dedup_by(|later, first| later.digest == first.digest);
-    Ok(Parsed { references, subject, has_signature_links: shape.fs_layers.is_some() })
+    let is_index = shape.manifests.is_some() && !shape.has_fields_of_an_image();
+    Ok(Parsed { references, subject, has_signature_links: shape.fs_layers.is_some(), is_index })
 }
 
 fn shortened(text: &str) -> String {
@@ -212,13 +215,13 @@ const MANIFEST_TYPES: [&str; 7] = [
 impl Shape<'_> {
     /// Whether the fields above are all that such a manifest can name.
     fn is_known(&self) -> bool {
-        let has_known_fields = self.config.is_some()
-            || self.layers.is_some()
-            || self.manifests.is_some()
-            || self.blobs.is_some()
-            || self.fs_layers.is_some();
+        let has_known_fields = self.manifests.is_some() || self.has_fields_of_an_image();
         let has_known_type = self.media_type.as_deref().is_none_or(|name| MANIFEST_TYPES.contains(&essence(name)));
         has_known_fields && has_known_type
+    }
+
+    fn has_fields_of_an_image(&self) -> bool {
+        self.config.is_some() || self.layers.is_some() || self.blobs.is_some() || self.fs_layers.is_some()
     }
 }
 

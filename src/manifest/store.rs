@@ -24,6 +24,8 @@ pub struct Manifest {
     pub subject: Option<DigestId>,
     /// Whether signatures may lie beside its revision link.
     pub has_signature_links: bool,
+    /// Whether it is an index: it lists manifests, and nothing else.
+    pub is_index: bool,
     /// When its file was last modified, in seconds since 1970; 0 where times were not wanted.
     pub modified: i64,
 }
@@ -96,6 +98,11 @@ impl Store {
             Some(Loaded::Manifest(manifest)) => Some(manifest),
             _ => None,
         }
+    }
+
+    /// Whether it was looked for as a manifest, and is not in the blob store.
+    pub fn is_missing(&self, id: DigestId) -> bool {
+        matches!(self.get(id), Some(Loaded::Missing))
     }
 }
 
@@ -306,6 +313,7 @@ fn intern(digests: &Digests, parsed: &Parsed, modified: i64) -> (Loaded, Vec<(Di
         references: [children, blobs, foreign].concat().into(),
         subject: parsed.subject.as_ref().map(|subject| digests.id(subject)),
         has_signature_links: parsed.has_signature_links,
+        is_index: parsed.is_index,
         modified,
     };
     (Loaded::Manifest(manifest), below)

@@ -3,6 +3,12 @@
 //! Pure: it looks at what the scan saw of one repository and says what each tag is worth. What follows from that
 //! (children, layers, referrers) is `mark`'s business.
 
+mod pattern;
+mod referrers;
+
+pub use pattern::{RepositoryPattern, TagPattern};
+pub use referrers::{ReferrerKind, ReferrerTag, Subject};
+
 use crate::inventory::{DigestId, LinkState, Repository, Tag};
 
 /// What the operator asked for.

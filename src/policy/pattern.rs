@@ -1,0 +1,129 @@
+//! Patterns for names: globs for repositories, regular expressions for tags.
+//!
+//! Both have to match a whole name, never only a part of it: `v1` is not `rv1`, and `team/*` is not `team/app/cache`.
+
+use globset::{GlobBuilder, GlobMatcher};
+use regex::bytes::{Regex, RegexBuilder};
+
+/// A glob over repository names: `*` and `?` stay within a component, `**` goes over several, `{a,b}` and `[a-z]` as
+/// in a shell.
+#[derive(Clone, Debug)]
+pub struct RepositoryPattern {
+    matcher: GlobMatcher,
+    text: Box<str>,
+}
+
+/// A regular expression over whole tag names (the syntax of the `regex` crate, without Unicode classes: tag names are
+/// ASCII).
+#[derive(Clone, Debug)]
+pub struct TagPattern {
+    regex: Regex,
+    text: Box<str>,
+}
+
+/// How much memory a compiled pattern may take, in bytes.
+const SIZE_LIMIT: usize = 1 << 20;
+
+impl RepositoryPattern {
+    /// Compiles a glob.
+    ///
+    /// # Errors
+    /// One line that says what is wrong with it.
+    pub fn parse(text: &str) -> Result<RepositoryPattern, String> {
+        if text.is_empty() {
+            return Err("an empty pattern matches no repository".to_owned());
+        }
+        let glob = GlobBuilder::new(text)
+            .literal_separator(true)
+            .backslash_escape(true)
+            .build()
+            .map_err(|error| format!("'{}' is no glob: {}", crate::layout::shown(text.as_bytes()), error.kind()))?;
+        Ok(RepositoryPattern { matcher: glob.compile_matcher(), text: text.into() })
+    }
+
+    /// Whether it matches the whole name.
+    pub fn matches(&self, repository: &str) -> bool {
+        self.matcher.is_match(repository)
+    }
+
+    /// As it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl TagPattern {
+    /// Compiles a regular expression.
+    ///
+    /// # Errors
+    /// One line that says what is wrong with it.
+    pub fn parse(text: &str) -> Result<TagPattern, String> {
+        let wrong = |error: String| {
+            // The library draws the pattern with a caret below it; its last line says what is wrong.
+            let why = error.lines().last().unwrap_or_default().trim().trim_start_matches("error: ").to_owned();
+            format!("'{}' is no regular expression: {why}", crate::layout::shown(text.as_bytes()))
+        };
+        let compile = |pattern: &str| RegexBuilder::new(pattern).unicode(false).size_limit(SIZE_LIMIT).build();
+        // By itself first, so that `a)(b` is wrong and does not close our own group.
+        compile(text).map_err(|error| wrong(error.to_string()))?;
+        let regex = compile(&format!("\\A(?:{text})\\z")).map_err(|error| wrong(error.to_string()))?;
+        Ok(TagPattern { regex, text: text.into() })
+    }
+
+    /// Whether it matches the whole name.
+    pub fn matches(&self, tag: &str) -> bool {
+        self.regex.is_match(tag.as_bytes())
+    }
+
+    /// As it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn globs_match_whole_names() {
+        for (glob, matching, others) in [
+            ("team/*", &["team/app", "team/.x"][..], &["team", "team/app/cache", "other/app", "xteam/app"][..]),
+            ("team/**", &["team/app", "team/app/cache"], &["team", "teams/app"]),
+            ("**", &["app", "team/app", "a/b/c"], &[]),
+            ("**/cache", &["cache", "team/cache", "a/b/cache"], &["cache/a", "team/mycache"]),
+            ("{app,team/db}", &["app", "team/db"], &["team/app", "db"]),
+            ("app-[0-9]", &["app-1"], &["app-x", "app-10"]),
+            ("app", &["app"], &["App", "app2", "team/app"]),
+        ] {
+            let pattern = RepositoryPattern::parse(glob).unwrap();
+            matching.iter().for_each(|name| assert!(pattern.matches(name), "{glob} {name}"));
+            others.iter().for_each(|name| assert!(!pattern.matches(name), "{glob} {name}"));
+        }
+        for wrong in ["", "[", "{a", "a\\"] {
+            let error = RepositoryPattern::parse(wrong).unwrap_err();
+            assert!(!error.contains('\n') && !error.is_empty(), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
+    fn expressions_match_whole_names() {
+        for (expression, matching, others) in [
+            ("v1", &["v1"][..], &["rv1", "v1.2", "V1"][..]),
+            ("a|ab", &["a", "ab"], &["abc", "xa"]),
+            (r"v\d+\.\d+\.0", &["v1.2.0"], &["v1.2.3", "v1.2.0-rc"]),
+            ("(?i)release-.*", &["release-1", "RELEASE-1"], &["release"]),
+            ("^v1$", &["v1"], &["v12"]),
+            (".*", &["", "x"], &[]),
+            ("", &[""], &["x"]),
+        ] {
+            let pattern = TagPattern::parse(expression).unwrap();
+            matching.iter().for_each(|name| assert!(pattern.matches(name), "{expression} {name}"));
+            others.iter().for_each(|name| assert!(!pattern.matches(name), "{expression} {name}"));
+        }
+        for wrong in ["(", "a)(b", "*", "[z-a]", "a{100}{100}{100}", r"\p{Greek}"] {
+            let error = TagPattern::parse(wrong).unwrap_err();
+            assert!(!error.contains('\n') && error.starts_with('\'') && error.len() < 200, "{wrong}: {error}");
+        }
+    }
+}
