@@ -117,7 +117,7 @@ fn phases(criterion: &mut Criterion) {
 
 fn dry_run(registry: &Registry) -> Collection {
     let options = Options {
-        policy: Policy { delete_untagged: true },
+        policy: &Policy { delete_untagged: true, ..Policy::default() },
         uploads_older_than: 0,
         remove_empty_repositories: false,
         young_since: None,

@@ -6,22 +6,27 @@ use std::time::Instant;
 use rayon::prelude::*;
 
 use crate::age::YoungSince;
+use crate::digest::Digest;
 use crate::finding::{FindingKind, Findings, Severity};
 use crate::interlock::brakes::{self, Brake, Percent};
-use crate::inventory::{self, DigestId, Inventory, LinkState, Repository};
-use crate::layout::{LINK, MANIFESTS, REVISIONS, SIGNATURES, UPLOADS, UploadId, component, is_debris};
-use crate::manifest::{self, Reading, Store};
-use crate::mark::{self, Links, Marking};
+use crate::inventory::{self, DigestId, Inventory, LinkState, Repository, Tag};
+use crate::layout::{
+    INDEX, LINK, MANIFESTS, REPOSITORIES, REVISIONS, SIGNATURES, TAGS, UPLOADS, UploadId, component, is_debris, shown,
+};
+use crate::manifest::{self, Expect, Reading, Store};
+use crate::mark::{self, Links, Marking, Wishes};
 use crate::plan::{self, Basis, Plan};
-use crate::policy::Policy;
+use crate::policy::protect::Unknown;
+use crate::policy::retention::Effect;
+use crate::policy::{Policy, RepositoryPattern, Retention};
 use crate::progress::{Meter, Phase, Watch};
 use crate::registry::{Kind, Registry, Unreadable};
 
 /// What the operator asked for.
 #[derive(Clone, Copy, Debug)]
-pub struct Options {
+pub struct Options<'a> {
     /// Which names are roots.
-    pub policy: Policy,
+    pub policy: &'a Policy,
     /// Uploads go that began this many seconds ago, or earlier.
     pub uploads_older_than: i64,
     /// Repositories of which nothing is left go as well.
@@ -56,7 +61,7 @@ pub struct Collection {
 }
 
 /// Scans, marks and plans, in parallel on the current rayon pool.
-pub fn collect(registry: &Registry, options: Options, findings: &Findings, watch: &dyn Watch) -> Collection {
+pub fn collect(registry: &Registry, options: Options<'_>, findings: &Findings, watch: &dyn Watch) -> Collection {
     let mut seconds = Vec::new();
     let mut began = Instant::now();
     let mut phase_ends = |phase| {
@@ -64,15 +69,27 @@ pub fn collect(registry: &Registry, options: Options, findings: &Findings, watch
         began = Instant::now();
     };
 
-    let (inventory, store) = scan(registry, options.young_since.is_some(), findings, &watch.begin(Phase::Scan));
+    let (inventory, store) = scan(registry, options, findings, &watch.begin(Phase::Scan));
     phase_ends(Phase::Scan);
 
     let meter = watch.begin(Phase::Mark);
     let Inventory { digests, repositories, .. } = &inventory;
     let links = TreeLinks { registry, inventory: &inventory };
     let young = options.young_since.map(|since| since.manifests(repositories, &store)).unwrap_or_default();
-    let mut marking = mark::mark(&inventory, &store, &links, options.policy, &young, findings, &meter);
+    let (held, unknown) = options.policy.protected.look_up(repositories, digests);
+    report_unknown(&unknown, findings);
+    let wishes = Wishes {
+        policy: options.policy,
+        held: &held,
+        young: &young,
+        young_since: options.young_since.map(|since| since.0),
+        now: options.now,
+    };
+    let mut marking = mark::mark(&inventory, &store, &links, wishes, findings, &meter);
     drop(store);
+    if let Some(retention) = &options.policy.retention {
+        doubts_about_rules(retention, &inventory, &marking, findings);
+    }
     phase_ends(Phase::Mark);
 
     let meter = watch.begin(Phase::Plan);
@@ -137,10 +154,13 @@ pub fn collect(registry: &Registry, options: Options, findings: &Findings, watch
 ///
 /// Blobs come first, and are all listed before the first link is read: a blob that is pushed meanwhile is then not in
 /// the table, and so can never be garbage.
-fn scan(registry: &Registry, wants_times: bool, findings: &Findings, meter: &Meter) -> (Inventory, Store) {
+fn scan(registry: &Registry, options: Options<'_>, findings: &Findings, meter: &Meter) -> (Inventory, Store) {
     let blobs = inventory::list_blobs(registry, findings, meter);
-    let manifests = Reading::new(registry, &blobs.digests, meter, wants_times);
+    let manifests = Reading::new(registry, &blobs.digests, meter, options.young_since.is_some());
     let listed = rayon::in_place_scope(|scope| {
+        // What is protected may have no link in any repository, and is looked into all the same.
+        let protected = options.policy.protected.digests().map(|digest| (blobs.digests.id(digest), Expect::Unknown));
+        manifests.read_soon(scope, protected.collect());
         inventory::list_repositories(registry, &blobs.digests, findings, meter, |repository| {
             manifests.read_soon(scope, mark::manifests_to_read(repository));
         })
@@ -167,13 +187,75 @@ impl Links for TreeLinks<'_> {
         let revision = revisions.join(digest.algorithm().name()).join(digest.hex());
         manifest::signature_links(self.registry, digests, &revision).map_err(|unreadable| unreadable.to_string())
     }
+
+    fn pointed_at(&self, repository: &Repository, tag: &Tag, digest: &Digest) -> Result<Option<i64>, String> {
+        let mut link = repository.path.join(MANIFESTS);
+        link.extend([TAGS, &tag.name, INDEX, digest.algorithm().name(), &digest.hex(), LINK]);
+        let stamp = self.registry.v2().stamp_of(&link).map_err(|unreadable| unreadable.cause.to_string())?;
+        Ok(stamp.map(|stamp| stamp.modified().0))
+    }
+}
+
+/// References that were to protect something, and name nothing here. In a list of what runs in a cluster most are from
+/// other registries; where the repository is here, or nothing says that another registry was meant, something is wrong.
+fn report_unknown(unknown: &[Unknown], findings: &Findings) {
+    for Unknown { line, text, is_suspicious } in unknown {
+        let severity = if *is_suspicious { Severity::Warning } else { Severity::Info };
+        let message = format!("--protect names {text} (line {line}), which is not in this registry");
+        findings.add(severity, FindingKind::UnknownReference, None, Path::new(REPOSITORIES), message);
+    }
+}
+
+/// What may be wrong with the rules, or with the times that they go by.
+fn doubts_about_rules(retention: &Retention, inventory: &Inventory, marking: &Marking, findings: &Findings) {
+    let whole = Path::new(REPOSITORIES);
+    let note = |severity, message: String| findings.add(severity, FindingKind::Retention, None, whole, message);
+    let repositories = || inventory.repositories.iter().zip(&marking.repositories);
+    let some = |names: Vec<&str>| match names.len() {
+        0..=3 => names.join(", "),
+        more => format!("{} and {} more", names[..3].join(", "), more - 3),
+    };
+    let same: Vec<&str> =
+        repositories().filter(|(_, marked)| marked.tags_of_one_second > 0).map(|(seen, _)| &*seen.name).collect();
+    if !same.is_empty() {
+        let count = same.len();
+        let of = if count == 1 { "one repository".to_owned() } else { format!("{count} repositories") };
+        note(
+            Severity::Warning,
+            format!(
+                "all tags of {of} that the rules are about were pushed in the same second ({}), as after a backup was \
+                 restored without its times: counts and periods cannot tell them apart, and keep all or none",
+                some(same)
+            ),
+        );
+    }
+    let future: Vec<&str> =
+        repositories().filter(|(_, marked)| marked.tags_of_the_future > 0).map(|(seen, _)| &*seen.name).collect();
+    if !future.is_empty() {
+        let message = format!("tags that were pushed in the future stay, and are not counted ({})", some(future));
+        note(Severity::Warning, message);
+    }
+    for rule in &retention.rules {
+        let unused = |patterns: &[RepositoryPattern]| -> Vec<String> {
+            patterns.iter().filter(|it| !it.was_used()).map(|it| it.as_str().to_owned()).collect()
+        };
+        for pattern in [unused(&rule.repositories), unused(&rule.except_repositories)].concat() {
+            let pattern = shown(pattern.as_bytes());
+            note(Severity::Warning, format!("{}: no repository matches '{pattern}'", rule.name));
+        }
+        let kept = if let Effect::Keep(keep) = &rule.effect { &*keep.tags } else { &[] };
+        for pattern in rule.tags.iter().chain(&rule.except_tags).chain(kept).filter(|it| !it.was_used()) {
+            let pattern = shown(pattern.as_str().as_bytes());
+            note(Severity::Info, format!("{}: no tag matches '{pattern}', as a whole name", rule.name));
+        }
+    }
 }
 
 /// Uploads that began too long ago, with the bytes in them.
 fn stale_uploads(
     registry: &Registry,
     repository: &Repository,
-    options: Options,
+    options: Options<'_>,
     findings: &Findings,
 ) -> Vec<(UploadId, u64)> {
     let mut stale = Vec::new();

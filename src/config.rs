@@ -18,7 +18,6 @@
 
 mod decode;
 mod environment;
-mod yaml;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -27,8 +26,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
-use self::yaml::{Kind, Value};
 use crate::layout::{shown, shown_path};
+use crate::yaml::{self, Kind, Value};
 
 /// The largest config file that is read, in bytes.
 const MAX_BYTES: u64 = 1024 * 1024;

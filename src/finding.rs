@@ -51,6 +51,10 @@ pub enum FindingKind {
     TagWithoutTarget,
     /// All links and revisions of this repository were kept, because part of it could not be understood.
     TaintedRepository,
+    /// A reference that was to protect something, and names nothing in this registry.
+    UnknownReference,
+    /// Something may be wrong with retention rules, or with the times that they go by.
+    Retention,
     /// Another run is at work, or was cut off.
     UnfinishedRun,
     /// Why nothing was touched.

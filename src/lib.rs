@@ -21,3 +21,4 @@ pub mod run;
 pub mod seam;
 pub mod sweep;
 pub mod threads;
+mod yaml;

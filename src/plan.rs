@@ -13,7 +13,7 @@ use crate::digest::Digest;
 use crate::inventory::{BlobSize, DigestId, Digests, LinkState, Repository, SizedBlob};
 use crate::layout::{Item, RepositoryName, TagName, UploadId};
 use crate::mark::Marking;
-use crate::policy::{Policy, TagFate, judge};
+use crate::policy::{Cause, Policy, TagFate, judge};
 
 /// Why something goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -33,6 +33,17 @@ pub enum Reason {
     Dangling,
     /// Nothing is left in it.
     Empty,
+}
+
+impl From<Cause> for Reason {
+    fn from(cause: Cause) -> Reason {
+        match cause {
+            Cause::Named | Cause::ByHand => Reason::Deleted,
+            Cause::Expired => Reason::Expired,
+            Cause::Dangling => Reason::Dangling,
+            Cause::Untagged => Reason::Untagged,
+        }
+    }
 }
 
 /// What kind of thing an action removes.
@@ -228,7 +239,7 @@ pub struct Basis<'a> {
     /// Empty digest folders of revisions that hold something unknown, and so stay.
     pub occupied: &'a [Vec<DigestId>],
     /// What the operator asked for.
-    pub policy: Policy,
+    pub policy: &'a Policy,
     /// Whether repositories of which nothing is left go as well.
     pub remove_empty_repositories: bool,
 }
@@ -373,6 +384,11 @@ fn plan_repository(basis: &Basis<'_>, place: usize) -> Option<RepositoryPlan> {
     let marking = &basis.marking.repositories[place];
     let mut plan = RepositoryPlan::of(repository.removable.clone()?);
     plan.uploads.clone_from(&basis.stale_uploads[place]);
+    let named = repository.tags.iter().enumerate().filter_map(|(place, tag)| {
+        let (name, cause) = (tag.removable.clone()?, marking.tag_goes(place)?);
+        Some((name, Reason::from(cause)))
+    });
+    plan.tags.extend(named);
     // Nobody knows what is needed in a tainted repository; nobody needs an upload that is stale.
     if marking.tainted {
         return Some(plan);
@@ -380,38 +396,41 @@ fn plan_repository(basis: &Basis<'_>, place: usize) -> Option<RepositoryPlan> {
     let digest = |id| basis.digests.digest(id);
 
     for revision in repository.revisions.iter().filter(|revision| !revision.linked && !marking.is_live(revision.id)) {
-        match revision.link {
-            LinkState::Absent if basis.occupied[place].contains(&revision.id) => {}
-            LinkState::Absent => plan.revisions.push((digest(revision.id), Reason::Empty)),
-            LinkState::Target(_) if basis.policy.delete_untagged => {
-                plan.revisions.push((digest(revision.id), Reason::Untagged));
-            }
-            // Every revision that has a link is a root by default, and a damaged link always is.
-            LinkState::Target(_) | LinkState::Damaged(_) | LinkState::Unreadable(_) => {}
-        }
+        let reason = match (&revision.link, marking.let_go(revision.id)) {
+            (LinkState::Absent, _) if basis.occupied[place].contains(&revision.id) => continue,
+            (LinkState::Absent, _) => Reason::Empty,
+            (LinkState::Target(_), Some(cause)) => Reason::from(cause),
+            (LinkState::Target(_), None) if basis.policy.delete_untagged => Reason::Untagged,
+            // Every revision that has a link is a root by default; a damaged link is one unless all of it was named.
+            (LinkState::Damaged(_) | LinkState::Unreadable(_), Some(Cause::Named)) => Reason::Deleted,
+            (LinkState::Target(_) | LinkState::Damaged(_) | LinkState::Unreadable(_), _) => continue,
+        };
+        plan.revisions.push((digest(revision.id), reason));
     }
     plan.revisions.sort();
 
-    for tag in &repository.tags {
+    for (tag_place, tag) in repository.tags.iter().enumerate() {
         let Some(name) = &tag.removable else { continue };
-        // Judged again: to remember what mark has found would take more memory than that takes time.
-        let fate = judge(repository, tag);
-        if let TagFate::Deleted(_) = fate {
-            plan.tags.push((name.clone(), Reason::Deleted));
+        if marking.tag_goes(tag_place).is_some() {
             continue;
         }
+        // Judged again: to remember what mark has found would take more memory than that takes time.
         // What is live in this repository stays in the history as well; the current target always is.
-        let (TagFate::Root(_) | TagFate::Dangling(_), Ok(history), false) = (fate, &tag.history, tag.history_linked)
+        let (TagFate::Root(_) | TagFate::Dangling(_), Ok(history), false) =
+            (judge(repository, tag), &tag.history, tag.history_linked)
         else {
             continue;
         };
         for &former in history.iter().filter(|&&former| !marking.is_live(former)) {
             let reason = match repository.revision(former).map(|revision| &revision.link) {
                 None | Some(LinkState::Absent) => Reason::Dangling,
-                Some(_) if plan.revisions.binary_search(&(digest(former), Reason::Untagged)).is_ok() => {
-                    Reason::Untagged
+                Some(_) => {
+                    let digest = digest(former);
+                    let Ok(place) = plan.revisions.binary_search_by(|(revision, _)| revision.cmp(&digest)) else {
+                        continue;
+                    };
+                    plan.revisions[place].1
                 }
-                Some(_) => continue,
             };
             plan.tag_history.push((name.clone(), digest(former), reason));
         }

@@ -22,9 +22,9 @@ const WHOLE: &str = ".";
 
 /// What the operator asked for.
 #[derive(Clone, Copy, Debug)]
-pub struct Options {
+pub struct Options<'a> {
     /// What is to go.
-    pub collect: collect::Options,
+    pub collect: collect::Options<'a>,
     /// What goes is kept in the run's trash.
     pub quarantine: bool,
     /// It is right that fewer than half of the repositories are left.
@@ -86,7 +86,7 @@ fn complain(how: How, text: impl Into<String>, findings: &Findings) -> Complaint
 
 /// Sees and decides, and stops there. Changes nothing at all, and takes no lock; it says what stands in the way of its
 /// figures.
-pub fn dry_run(registry: &Registry, options: Options, findings: &Findings, watch: &dyn Watch) -> Ended {
+pub fn dry_run(registry: &Registry, options: Options<'_>, findings: &Findings, watch: &dyn Watch) -> Ended {
     look_for_other_runs(registry, findings);
     let last_repositories = last_repositories(registry, options).unwrap_or_else(|error| {
         let message = format!("cannot be compared with the last completed run ({error})");
@@ -102,7 +102,7 @@ pub fn dry_run(registry: &Registry, options: Options, findings: &Findings, watch
 }
 
 /// How many repositories the last completed run saw, unless it is right that they are fewer now.
-fn last_repositories(registry: &Registry, options: Options) -> io::Result<Option<u64>> {
+fn last_repositories(registry: &Registry, options: Options<'_>) -> io::Result<Option<u64>> {
     if options.accept_shrink {
         return Ok(None);
     }
@@ -138,7 +138,7 @@ fn look_for_other_runs(registry: &Registry, findings: &Findings) {
 }
 
 /// Collects. The caller has seen to it that the registry is read-only.
-pub fn real_run(registry: &Registry, options: Options, findings: &Findings, watch: &dyn Watch) -> Ended {
+pub fn real_run(registry: &Registry, options: Options<'_>, findings: &Findings, watch: &dyn Watch) -> Ended {
     let failed = |text: String| Ended::early(complain(How::Failed, text, findings));
     let lock = match sweep::acquire(registry, options.at) {
         Ok(lock) => lock,
@@ -194,7 +194,7 @@ pub fn real_run(registry: &Registry, options: Options, findings: &Findings, watc
 fn carry_out(
     registry: &Registry,
     collection: &Collection,
-    options: Options,
+    options: Options<'_>,
     findings: &Findings,
     watch: &dyn Watch,
     ended: &mut Ended,
@@ -230,7 +230,7 @@ fn carry_out(
 }
 
 /// The next run is compared with this one.
-fn record(registry: &Registry, collection: &Collection, ended: &Ended, options: Options, findings: &Findings) {
+fn record(registry: &Registry, collection: &Collection, ended: &Ended, options: Options<'_>, findings: &Findings) {
     let inventory = &collection.inventory;
     let completed = Completed {
         schema: Completed::SCHEMA.to_owned(),

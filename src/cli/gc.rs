@@ -15,11 +15,12 @@ use regsweep::plan::Plan;
 use regsweep::policy::Policy;
 use regsweep::progress::Phase;
 use regsweep::report::human::{self, Style, counted};
-use regsweep::report::{Outcome, PhaseReport, Report, RepositoryReport, SCHEMA, Scanned, Tool};
+use regsweep::report::{Outcome, PhaseReport, Report, RepositoryReport, RetentionReport, SCHEMA, Scanned, Tool};
 use regsweep::run::{self, Complaint, Ended, How};
 use regsweep::sweep::Swept;
 use regsweep::threads::MOST;
 
+use super::names::Names;
 use super::output::{self, say};
 use super::progress::{Look, Shown};
 use super::target::{self, Age, Evidence, Opened, Share, Target};
@@ -95,6 +96,9 @@ pub(crate) struct Args {
     jobs: Option<usize>,
 
     #[command(flatten)]
+    names: Names,
+
+    #[command(flatten)]
     evidence: Evidence,
 
     #[command(flatten)]
@@ -132,6 +136,7 @@ enum Format {
 pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
     let started_at = Timestamp::now();
     let window_began = Instant::now();
+    let policy = args.names.policy(args.delete_untagged)?;
     let opened = args.target.open(args.evidence.config())?;
     let read_only = args.evidence.gather(&opened)?;
     let findings = Findings::default();
@@ -139,7 +144,7 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
     let shown = Shown::new(look);
     let jobs = args.jobs.unwrap_or_else(|| target::jobs(&opened.registry));
     let pool = target::pool(jobs)?;
-    let options = options(args, started_at, window_began);
+    let options = options(args, &policy, started_at, window_began);
     let (registry, watch) = (&opened.registry, &shown);
     let ended = pool.install(|| {
         if args.dry_run {
@@ -152,15 +157,15 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
         }
     });
     shown.finish();
-    finish(args, &opened, read_only, findings, jobs, started_at, ended)
+    finish(args, &policy, &opened, read_only, findings, Began { jobs, at: started_at }, ended)
 }
 
-fn options(args: &Args, at: Timestamp, window_began: Instant) -> run::Options {
+fn options<'a>(args: &Args, policy: &'a Policy, at: Timestamp, window_began: Instant) -> run::Options<'a> {
     let now = at.as_second();
     let min_age = args.min_age.as_ref().map_or(0, |age| age.seconds);
     run::Options {
         collect: collect::Options {
-            policy: Policy { delete_untagged: args.delete_untagged },
+            policy,
             uploads_older_than: args.uploads_older_than.seconds,
             remove_empty_repositories: args.remove_empty_repositories,
             young_since: (min_age > 0).then(|| YoungSince(now.saturating_sub(min_age))),
@@ -176,14 +181,20 @@ fn options(args: &Args, at: Timestamp, window_began: Instant) -> run::Options {
     }
 }
 
+/// How a run began.
+struct Began {
+    jobs: usize,
+    at: Timestamp,
+}
+
 /// Makes the report of what has ended, writes it, and finds the exit code.
 fn finish(
     args: &Args,
+    policy: &Policy,
     opened: &Opened,
     read_only: ReadOnly,
     findings: Findings,
-    jobs: usize,
-    started_at: Timestamp,
+    began: Began,
     ended: Ended,
 ) -> Result<Exit, Failure> {
     let outcome = outcome(&ended);
@@ -198,7 +209,7 @@ fn finish(
         delete_untagged: args.delete_untagged,
         root: shown_path(opened.registry.root()),
         run: swept.as_ref().and_then(|swept| swept.run.as_ref()).map(ToString::to_string),
-        started_at: started_at.to_string(),
+        started_at: began.at.to_string(),
         finished_at: Timestamp::now().to_string(),
         read_only,
         scanned: collection.as_ref().map(scanned).unwrap_or_default(),
@@ -206,8 +217,9 @@ fn finish(
         removed,
         repositories: collection.as_ref().map(repositories).unwrap_or_default(),
         plan,
+        retention: retention(args, policy, collection.as_ref()),
         findings: findings.into_sorted(),
-        jobs,
+        jobs: began.jobs,
         phases: phases(collection.as_ref(), swept.as_ref()),
         window_seconds: swept.as_ref().map(|swept| swept.window_seconds),
         quarantine: args.quarantine,
@@ -257,6 +269,11 @@ fn finish(
         None if report.has_damage() => Ok(Exit::Damage),
         None => Ok(Exit::Done),
     }
+}
+
+fn retention<'a>(args: &Args, policy: &'a Policy, collection: Option<&'a Collection>) -> Option<RetentionReport<'a>> {
+    let Collection { inventory, marking, .. } = collection?;
+    Some(RetentionReport::new(args.names.file().map(shown_path), policy.retention.as_ref()?, inventory, marking))
 }
 
 fn outcome(ended: &Ended) -> Outcome {
@@ -322,6 +339,7 @@ fn advice(args: &Args, report: &Report<'_>, has_ended_early: bool) -> Vec<String
             flags.push_str(flag);
         }
     }
+    flags.push_str(&args.names.as_given());
     if args.uploads_older_than.text != UPLOADS_OLDER_THAN {
         flags.push_str(&format!(" --uploads-older-than '{}'", args.uploads_older_than.text));
     }

@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod gc;
+mod names;
 mod output;
 mod progress;
 mod target;
@@ -72,7 +73,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     #[command(visible_alias = "garbage-collect")]
-    Gc(gc::Args),
+    Gc(Box<gc::Args>),
     #[command(subcommand)]
     Trash(trash::Command),
 }

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use super::yaml::{self, Kind, Mapping, Origin, Scalar, Value};
 use super::{ConfigError, Http, Sections, Storage};
+use crate::yaml::{self, Kind, Mapping, Origin, Scalar, Value};
 
 /// The sections of a whole config file.
 pub(super) fn file(value: Option<&Value>) -> Result<Sections, ConfigError> {

@@ -14,9 +14,9 @@
 
 use std::collections::BTreeMap;
 
-use super::yaml::{self, Kind, Value};
 use super::{ConfigError, Http, Sections, decode};
 use crate::layout::shown;
+use crate::yaml::{self, Kind, Value};
 
 /// The environment form of read-only mode that works on 2.8 and on 3.x.
 pub(super) const READ_ONLY_VARIABLE: &str = "REGISTRY_STORAGE_MAINTENANCE_READONLY='{\"enabled\":true}'";

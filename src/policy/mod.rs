@@ -3,19 +3,76 @@
 //! Pure: it looks at what the scan saw of one repository and says what each tag is worth. What follows from that
 //! (children, layers, referrers) is `mark`'s business.
 
+mod duration;
+pub mod file;
 mod pattern;
+pub mod protect;
 mod referrers;
+mod removal;
+pub mod retention;
 
+pub use duration::parse_duration;
 pub use pattern::{RepositoryPattern, TagPattern};
+pub use protect::{Held, Protected};
 pub use referrers::{ReferrerKind, ReferrerTag, Subject};
+pub use removal::Removal;
+pub use retention::{Because, Retention};
 
 use crate::inventory::{DigestId, LinkState, Repository, Tag};
 
 /// What the operator asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Policy {
     /// Untagged manifests go, unless a tagged index or a live subject keeps them. Otherwise every revision stays.
     pub delete_untagged: bool,
+    /// Tags go whose revision link is gone, so that nobody can pull them.
+    pub drop_dangling_tags: bool,
+    /// Tags of referrers go whose subject was gone before. Otherwise they stay.
+    pub prune_referrers: bool,
+    /// Which tags stay. Without it all do.
+    pub retention: Option<Retention>,
+    /// What stays whatever else is asked for.
+    pub protected: Protected,
+    /// What goes because it was named.
+    pub removal: Removal,
+}
+
+impl Policy {
+    /// Whether a tag may go that somebody could pull, or what belongs to such a tag. Otherwise every tag whose links
+    /// are whole is a root.
+    pub fn lets_names_go(&self) -> bool {
+        self.delete_untagged
+            || self.drop_dangling_tags
+            || self.prune_referrers
+            || self.retention.is_some()
+            || !self.removal.is_empty()
+    }
+}
+
+/// Why a tag or a manifest is let go. Of several the first counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Cause {
+    /// It was named to go.
+    Named,
+    /// Somebody took its image out by hand.
+    ByHand,
+    /// A retention rule let it go.
+    Expired,
+    /// It names something that is gone.
+    Dangling,
+    /// No tag leads to it, and untagged manifests were to go.
+    Untagged,
+}
+
+/// What was decided about a tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TagVerdict {
+    /// Why it goes; `None` if it stays.
+    pub goes: Option<Cause>,
+    /// The retention rule that decided, by its place; `None` if none did.
+    pub rule: Option<usize>,
+    /// What decided.
+    pub because: Because,
 }
 
 /// What a tag is worth as a root.

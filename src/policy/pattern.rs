@@ -2,6 +2,9 @@
 //!
 //! Both have to match a whole name, never only a part of it: `v1` is not `rv1`, and `team/*` is not `team/app/cache`.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use globset::{GlobBuilder, GlobMatcher};
 use regex::bytes::{Regex, RegexBuilder};
 
@@ -11,6 +14,7 @@ use regex::bytes::{Regex, RegexBuilder};
 pub struct RepositoryPattern {
     matcher: GlobMatcher,
     text: Box<str>,
+    used: Used,
 }
 
 /// A regular expression over whole tag names (the syntax of the `regex` crate, without Unicode classes: tag names are
@@ -19,6 +23,21 @@ pub struct RepositoryPattern {
 pub struct TagPattern {
     regex: Regex,
     text: Box<str>,
+    used: Used,
+}
+
+/// Whether a pattern has ever matched anything: one that has not may be a mistake.
+#[derive(Clone, Debug, Default)]
+struct Used(Arc<AtomicBool>);
+
+impl Used {
+    fn note(&self, matches: bool) -> bool {
+        // Written once: threads that only read do not get into each other's way.
+        if matches && !self.0.load(Ordering::Relaxed) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+        matches
+    }
 }
 
 /// How much memory a compiled pattern may take, in bytes.
@@ -38,12 +57,17 @@ impl RepositoryPattern {
             .backslash_escape(true)
             .build()
             .map_err(|error| format!("'{}' is no glob: {}", crate::layout::shown(text.as_bytes()), error.kind()))?;
-        Ok(RepositoryPattern { matcher: glob.compile_matcher(), text: text.into() })
+        Ok(RepositoryPattern { matcher: glob.compile_matcher(), text: text.into(), used: Used::default() })
     }
 
     /// Whether it matches the whole name.
     pub fn matches(&self, repository: &str) -> bool {
-        self.matcher.is_match(repository)
+        self.used.note(self.matcher.is_match(repository))
+    }
+
+    /// Whether it has ever matched anything.
+    pub fn was_used(&self) -> bool {
+        self.used.0.load(Ordering::Relaxed)
     }
 
     /// As it was written.
@@ -67,12 +91,17 @@ impl TagPattern {
         // By itself first, so that `a)(b` is wrong and does not close our own group.
         compile(text).map_err(|error| wrong(error.to_string()))?;
         let regex = compile(&format!("\\A(?:{text})\\z")).map_err(|error| wrong(error.to_string()))?;
-        Ok(TagPattern { regex, text: text.into() })
+        Ok(TagPattern { regex, text: text.into(), used: Used::default() })
     }
 
     /// Whether it matches the whole name.
     pub fn matches(&self, tag: &str) -> bool {
-        self.regex.is_match(tag.as_bytes())
+        self.used.note(self.regex.is_match(tag.as_bytes()))
+    }
+
+    /// Whether it has ever matched anything.
+    pub fn was_used(&self) -> bool {
+        self.used.0.load(Ordering::Relaxed)
     }
 
     /// As it was written.

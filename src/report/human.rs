@@ -1,10 +1,11 @@
 //! The report for a person: a summary that fits a screen, 80 columns wide.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use indicatif::{HumanBytes, HumanCount};
 
-use super::{Outcome, Report, RepositoryReport};
+use super::{Outcome, Report, RepositoryReport, RuleReport, TagReport};
 use crate::finding::{Finding, FindingKind, Severity};
 use crate::plan::{Action, ActionKind, Reason, Totals};
 
@@ -38,8 +39,15 @@ pub fn write(out: &mut dyn Write, report: &Report<'_>, style: Style) -> io::Resu
         }
         writeln!(page.out)?;
     }
+    if let Some(retention) = report.retention.as_ref().filter(|_| style.verbose) {
+        for tag in retention.tags.iter() {
+            page.tag(&tag)?;
+        }
+        writeln!(page.out)?;
+    }
     page.head(report)?;
     page.scanned(report)?;
+    page.retention(report)?;
     page.totals(report)?;
     page.repositories(report)?;
     page.findings(&report.findings)?;
@@ -114,6 +122,33 @@ impl Page<'_> {
             writeln!(self.out, "{}", line.trim_end())?;
         }
         Ok(())
+    }
+
+    /// What the rules decided: how many tags each of them kept and let go.
+    fn retention(&mut self, report: &Report<'_>) -> io::Result<()> {
+        let Some(retention) = &report.retention else { return Ok(()) };
+        let sum = |of: fn(&RuleReport) -> u64| retention.rules.iter().map(of).sum::<u64>();
+        let text = format!(
+            "{} of {} let go",
+            HumanCount(sum(|rule| rule.let_go)),
+            counted(sum(|rule| rule.kept + rule.let_go), "tag", "tags")
+        );
+        self.section("Retention", &text)?;
+        for rule in retention.rules.iter().filter(|rule| rule.name.is_some() || rule.kept + rule.let_go > 0) {
+            let name = rule.name.as_deref().map_or_else(|| "(no rule)".to_owned(), |name| shortened(name, 34));
+            let (kept, let_go) = (HumanCount(rule.kept).to_string(), HumanCount(rule.let_go).to_string());
+            writeln!(self.out, "  {name:<35}{kept:>11} kept{let_go:>11} let go")?;
+        }
+        Ok(())
+    }
+
+    fn tag(&mut self, tag: &TagReport<'_>) -> io::Result<()> {
+        let verdict = if tag.goes.is_some() { "let go" } else { "kept" };
+        // To the minute: the seconds decide too, but nobody reads those.
+        let pushed =
+            tag.pushed_at.as_deref().map_or_else(|| "-".to_owned(), |at| at[..16.min(at.len())].replace('T', " "));
+        let TagReport { repository, tag, explanation, .. } = tag;
+        writeln!(self.out, "{verdict:<7} {pushed:<16}  {repository}:{tag}  ({explanation})")
     }
 
     fn repositories(&mut self, report: &Report<'_>) -> io::Result<()> {
@@ -258,20 +293,34 @@ impl Report<'_> {
     }
 }
 
-type Row = (&'static str, u64, Option<u64>, &'static str);
+type Row = (&'static str, u64, Option<u64>, String);
 
 fn rows(totals: &Totals, report: &Report<'_>) -> Vec<Row> {
-    let revisions = if report.delete_untagged { "untagged, or left of removed ones" } else { "left of removed ones" };
+    let plan = &report.plan.repositories;
+    let tags = plan.iter().flat_map(|repository| &repository.tags).map(|(_, reason)| *reason);
+    let revisions = plan.iter().flat_map(|repository| &repository.revisions).map(|(_, reason)| *reason);
     let rows = [
-        ("blobs", totals.blobs.count, Some(totals.blobs.bytes), "no manifest needs them"),
-        ("revisions", totals.revisions.count, None, revisions),
-        ("tags", totals.tags.count, None, "images taken out by hand"),
-        ("tag history", totals.tag_history.count, None, "names revisions that are gone or go"),
-        ("layer links", totals.layer_links.count, None, "no manifest of theirs needs them"),
-        ("uploads", totals.uploads.count, Some(totals.uploads.bytes), "never finished"),
-        ("repositories", totals.repositories.count, None, "nothing left in them"),
+        ("blobs", totals.blobs.count, Some(totals.blobs.bytes), "no manifest needs them".to_owned()),
+        ("revisions", totals.revisions.count, None, why(revisions)),
+        ("tags", totals.tags.count, None, why(tags)),
+        ("tag history", totals.tag_history.count, None, "names revisions that are gone or go".to_owned()),
+        ("layer links", totals.layer_links.count, None, "no manifest of theirs needs them".to_owned()),
+        ("uploads", totals.uploads.count, Some(totals.uploads.bytes), "never finished".to_owned()),
+        ("repositories", totals.repositories.count, None, "nothing left in them".to_owned()),
     ];
     rows.into_iter().filter(|(_, count, ..)| *count > 0).collect()
+}
+
+/// The reasons that there are, each once.
+fn why(reasons: impl Iterator<Item = Reason>) -> String {
+    let reasons: BTreeSet<Reason> = reasons.collect();
+    let phrase = |reason: &Reason| match reason {
+        Reason::Deleted => "taken out",
+        Reason::Dangling => "of something gone",
+        Reason::Empty => "left of removed ones",
+        other => self::reason(*other),
+    };
+    reasons.iter().map(phrase).collect::<Vec<_>>().join(", ")
 }
 
 fn kind(kind: ActionKind) -> &'static str {

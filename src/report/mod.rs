@@ -4,7 +4,9 @@
 //! JSON; [`human`] writes it for a person. Both read the same plan, so they cannot disagree.
 
 pub mod human;
+mod retention;
 
+pub use retention::{Decisions, RetentionReport, RuleReport, TagReport};
 use serde::{Serialize, Serializer};
 
 use crate::finding::{Finding, Severity};
@@ -121,6 +123,8 @@ pub struct Report<'a> {
     /// Everything that the plan names, sorted.
     #[serde(rename = "actions", serialize_with = "actions")]
     pub plan: &'a Plan,
+    /// What retention rules decided about each tag; `null` if there were none.
+    pub retention: Option<RetentionReport<'a>>,
     /// What was found on the way, the gravest first.
     pub findings: Vec<Finding>,
     /// How many requests were in flight at a time, at most, until the trash was deleted.

@@ -77,6 +77,27 @@ fn every_kind_event_and_field_is_described() {
     fail_if_any(&failures);
 }
 
+/// The schema of a policy knows the keys that the parser knows, and the page describes them.
+#[test]
+fn every_key_of_a_policy_is_in_its_schema_and_on_its_page() {
+    use regsweep::policy::file::{EXPIRE_KEYS, KEEP_KEYS, KEYS, RULE_KEYS};
+    let schema: Value = serde_json::from_str(&page("docs/policy.schema.json").text).unwrap();
+    let page = page("docs/retention.md");
+    let mut failures = Vec::new();
+    for (place, keys) in
+        [("", &KEYS[..]), ("/$defs/rule", &RULE_KEYS), ("/$defs/keep", &KEEP_KEYS), ("/$defs/expire", &EXPIRE_KEYS)]
+    {
+        let section = schema.pointer(place).unwrap();
+        assert_eq!(section["additionalProperties"], false, "{place}");
+        let in_schema: BTreeSet<&str> = section["properties"].as_object().unwrap().keys().map(String::as_str).collect();
+        let known: BTreeSet<&str> = keys.iter().copied().collect();
+        failures.extend(known.symmetric_difference(&in_schema).map(|key| format!("policy.schema.json: {place} {key}")));
+        let missing = keys.iter().filter(|key| !page.text.contains(&format!("`{key}`")));
+        failures.extend(missing.map(|key| format!("docs/retention.md: `{key}` is not described")));
+    }
+    fail_if_any(&failures);
+}
+
 #[test]
 fn lines_are_at_most_120_columns_wide() {
     let mut failures = Vec::new();

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `/var/lib/registry` | the copy of `fixtures/sample-registry` |
 //! | `/etc/docker/registry/config.yml` | a config that names it, in read-only mode, at port 5000 |
+//! | `/etc/regsweep` | a folder with `policy.yml` in it, the one that retention.md shows |
 //! | `/home/me/regsweep` | the current folder: a checkout, with `fixtures/sample-registry` in it |
 //! | `127.0.0.1:5000` | answers like a registry in read-only mode |
 //! | `127.0.0.1:5001` | answers like a registry that takes pushes |
@@ -23,14 +24,16 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
 use walkdir::WalkDir;
 
-use crate::{Page, fail_if_any, pages, repository};
+use crate::{Page, fail_if_any, page, pages, repository};
 
 const STORAGE: &str = "/var/lib/registry";
 const CONFIG: &str = "/etc/docker/registry";
+const POLICIES: &str = "/etc/regsweep";
 const CHECKOUT: &str = "/home/me/regsweep";
 const READ_ONLY: &str = "127.0.0.1:5000";
 const WRITABLE: &str = "127.0.0.1:5001";
@@ -53,20 +56,22 @@ pub(crate) struct Machine {
     /// The runs that its commands have named, the first first.
     runs: Vec<String>,
     status: i32,
-    _folders: [TempDir; 3],
+    _folders: [TempDir; 4],
 }
 
 impl Machine {
     pub(crate) fn new() -> Self {
-        let folders = [folder_for(STORAGE), folder_for(CONFIG), folder_for(CHECKOUT)];
-        let [storage, config, checkout] = folders.each_ref().map(|folder| folder.path().to_path_buf());
+        let folders = [STORAGE, CONFIG, POLICIES, CHECKOUT].map(folder_for);
+        let [storage, config, policies, checkout] = folders.each_ref().map(|folder| folder.path().to_path_buf());
         let fixture = repository().join("fixtures/sample-registry");
         copy(&fixture, &storage);
+        push_at_fixed_times(&storage);
         copy(&fixture, &checkout.join("fixtures/sample-registry"));
         let text = |path: &Path| path.to_str().unwrap().to_owned();
         let names = vec![
             (STORAGE, text(&storage)),
             (CONFIG, text(&config)),
+            (POLICIES, text(&policies)),
             (CHECKOUT, text(&checkout)),
             (READ_ONLY, answering("405 Method Not Allowed", "Allow: GET, HEAD\r\n", "")),
             (WRITABLE, answering("400 Bad Request", "", r#"{"errors":[{"code":"MANIFEST_INVALID"}]}"#)),
@@ -76,6 +81,7 @@ impl Machine {
         }
         let machine = Machine { names, checkout, runs: Vec::new(), status: 0, _folders: folders };
         fs::write(config.join("config.yml"), machine.real(CONFIG_TEXT)).unwrap();
+        fs::write(policies.join("policy.yml"), documented_policy()).unwrap();
         machine
     }
 
@@ -153,6 +159,28 @@ fn copy(from: &Path, to: &Path) {
             fs::copy(entry.path(), &target).unwrap();
         }
     }
+}
+
+/// A push every twenty days, tag after tag by its path, and the last on the first of March 2026.
+fn push_at_fixed_times(storage: &Path) {
+    let mut links: Vec<PathBuf> = WalkDir::new(storage)
+        .into_iter()
+        .map(|entry| entry.unwrap().into_path())
+        .filter(|path| path.ends_with("current/link"))
+        .collect();
+    links.sort();
+    let last = SystemTime::UNIX_EPOCH + Duration::from_secs(1_772_323_200);
+    for (before, link) in links.iter().rev().enumerate() {
+        let at = last - Duration::from_secs(20 * 86_400) * u32::try_from(before).unwrap();
+        fs::File::options().append(true).open(link).unwrap().set_modified(at).unwrap();
+    }
+}
+
+/// The policy that `docs/retention.md` shows.
+fn documented_policy() -> String {
+    let text = page("docs/retention.md").text;
+    let (_, policy) = text.split_once("```yaml\n").expect("a policy in docs/retention.md");
+    policy.split_once("```").unwrap().0.to_owned()
 }
 
 /// Something that answers every push as a registry does; its address. (What real registries answer is in

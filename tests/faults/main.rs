@@ -25,8 +25,9 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use regsweep::collect::Collection;
+use regsweep::collect::{self, Collection};
 use regsweep::finding::{Finding, Findings, Severity};
+use regsweep::policy::Policy;
 use regsweep::progress::Unwatched;
 use regsweep::registry::Registry;
 use regsweep::seam::{Kind, Seam};
@@ -75,8 +76,8 @@ impl Said {
 fn collected(root: &Path, delete_untagged: bool, seam: Seam) -> Said {
     let registry = Registry::open_with(root, seam).unwrap();
     let findings = Findings::default();
-    let mut options = options().collect;
-    options.policy.delete_untagged = delete_untagged;
+    let policy = Policy { delete_untagged, ..Policy::default() };
+    let options = collect::Options { policy: &policy, ..options().collect };
     let collection = regsweep::collect::collect(&registry, options, &findings, &Unwatched);
     Said::new(&collection, findings.into_sorted())
 }

@@ -123,7 +123,7 @@ fn thousands(count: u64) -> String {
 fn decide(root: &Path, untagged_goes: bool, remove_empty: bool) -> (Registry, Collection, Vec<Finding>) {
     let registry = Registry::open(root).unwrap();
     let options = collect::Options {
-        policy: Policy { delete_untagged: untagged_goes },
+        policy: &Policy { delete_untagged: untagged_goes, ..Policy::default() },
         uploads_older_than: 7 * 24 * 3600,
         remove_empty_repositories: remove_empty,
         young_since: None,

@@ -10,6 +10,8 @@ use std::time::Instant;
 use jiff::Timestamp;
 use regsweep::collect;
 use regsweep::finding::{Finding, Findings};
+use std::sync::LazyLock;
+
 use regsweep::policy::Policy;
 use regsweep::progress::Unwatched;
 use regsweep::registry::Registry;
@@ -17,12 +19,14 @@ use regsweep::run::{self, Ended};
 use regsweep::seam::{Answer, Interceptor, Kind, Operation, Seam};
 use rustix::io::Errno;
 
+static UNTAGGED_GO: LazyLock<Policy> = LazyLock::new(|| Policy { delete_untagged: true, ..Policy::default() });
+
 /// The options of `gc --delete-untagged --registry-stopped`.
-pub(crate) fn options() -> run::Options {
+pub(crate) fn options() -> run::Options<'static> {
     let at = Timestamp::now();
     run::Options {
         collect: collect::Options {
-            policy: Policy { delete_untagged: true },
+            policy: &UNTAGGED_GO,
             uploads_older_than: 604_800,
             remove_empty_repositories: true,
             young_since: None,

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read as _, Seek as _};
+use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -78,11 +78,23 @@ pub(crate) fn finish(command: Command) -> Run {
     finish_watched(command, |_| {})
 }
 
+/// [`finish`] with this text on its standard input.
+pub(crate) fn finish_reading(command: Command, text: &str) -> Run {
+    let mut input = tempfile::tempfile().unwrap();
+    input.write_all(text.as_bytes()).unwrap();
+    input.rewind().unwrap();
+    run_to_its_end(command, input.into(), |_| {})
+}
+
 /// [`finish`], and while it runs somebody looks at it again and again, by its process id.
-pub(crate) fn finish_watched(mut command: Command, mut look: impl FnMut(u32)) -> Run {
+pub(crate) fn finish_watched(command: Command, look: impl FnMut(u32)) -> Run {
+    run_to_its_end(command, Stdio::null(), look)
+}
+
+fn run_to_its_end(mut command: Command, stdin: Stdio, mut look: impl FnMut(u32)) -> Run {
     // Files, not pipes: nobody has to read while the program writes.
     let (mut stdout, mut stderr) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
-    command.stdin(Stdio::null()).stdout(stdout.try_clone().unwrap()).stderr(stderr.try_clone().unwrap());
+    command.stdin(stdin).stdout(stdout.try_clone().unwrap()).stderr(stderr.try_clone().unwrap());
     let mut child = command.spawn().unwrap_or_else(|error| not_there(&command, &error));
     let began = Instant::now();
     let status = loop {

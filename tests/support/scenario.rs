@@ -39,11 +39,31 @@ pub(crate) struct Collected<'t> {
     pub(crate) left: BTreeSet<String>,
 }
 
+/// What a client may no longer get after a run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Loss {
+    /// Nothing that a tag leads to.
+    Untagged,
+    /// What the plan names: tags, and manifests by their digest.
+    Named,
+}
+
 /// A dry run, a real run with `--registry-stopped`, and a second real run, each held to what every run owes.
 pub(crate) fn collect<'t>(tree: &'t Tree, flags: &[&str]) -> Collected<'t> {
+    collect_with(tree, flags, Loss::Untagged)
+}
+
+/// The same, with flags that let tags go. What a tag or a digest delivered may be lost where the plan names that tag,
+/// or that revision, and nowhere else.
+pub(crate) fn select<'t>(tree: &'t Tree, flags: &[&str]) -> Collected<'t> {
+    collect_with(tree, flags, Loss::Named)
+}
+
+fn collect_with<'t>(tree: &'t Tree, flags: &[&str], loss: Loss) -> Collected<'t> {
     let untagged_goes = flags.iter().any(|flag| ["--delete-untagged", "-m"].contains(flag));
     let before = tree.objects();
-    let delivered = tree.deliverable(!untagged_goes);
+    let by_digest = !untagged_goes || loss == Loss::Named;
+    let delivered = tree.deliverable(by_digest);
     let fingerprint = tree.fingerprint();
 
     let dry_run = gc(tree, &[&["--dry-run"], flags].concat());
@@ -72,8 +92,18 @@ pub(crate) fn collect<'t>(tree: &'t Tree, flags: &[&str]) -> Collected<'t> {
         .collect();
     assert_eq!(trash, Vec::<&Path>::new(), "the trash is deleted: only then are the bytes free");
 
-    let now = tree.deliverable(!untagged_goes);
-    let lost: Vec<String> = delivered.difference(&now).map(|fact| tree.explain(fact)).collect();
+    let now = tree.deliverable(by_digest);
+    let named: BTreeSet<String> = real.actions().into_iter().map(|action| action.object).collect();
+    let is_named = |fact: &str| {
+        let (who, _) = fact.split_once(" gets ").unwrap();
+        let object = match who.split_once('@') {
+            Some((repository, digest)) => format!("{repository} revision {digest}"),
+            None => who.rsplit_once(':').map(|(repository, tag)| format!("{repository} tag {tag}")).unwrap(),
+        };
+        named.contains(&object)
+    };
+    let lost = delivered.difference(&now).filter(|fact| loss == Loss::Untagged || !is_named(fact));
+    let lost: Vec<String> = lost.map(|fact| tree.explain(fact)).collect();
     assert!(lost.is_empty(), "LOST: {lost:#?}\nactions: {}", tree.explain(&real.0["actions"].to_string()));
 
     let second = gc(tree, &[&["--registry-stopped"], flags].concat());
@@ -192,6 +222,14 @@ impl Collected<'_> {
             );
         }
         self
+    }
+
+    /// What was decided about a tag: the reason for which it goes, if it does, and what decided.
+    pub(crate) fn verdict(&self, repository: &str, tag: &str) -> (Option<&str>, &str) {
+        let tags = self.real.0["retention"]["tags"].as_array().expect("what the rules decided");
+        let found = tags.iter().find(|it| it["repository"] == repository && it["tag"] == tag);
+        let found = found.unwrap_or_else(|| panic!("nothing was decided about {repository}:{tag}"));
+        (found["goes"].as_str(), found["because"].as_str().unwrap())
     }
 
     /// Nobody complained: no error, no warning.

@@ -47,7 +47,7 @@ fn at<F: FnMut() + Send>(phase: Phase, act: F) -> At<F> {
 
 fn scanned(registry: &Registry) -> Collection {
     let options = collect::Options {
-        policy: Policy { delete_untagged: true },
+        policy: &Policy { delete_untagged: true, ..Policy::default() },
         uploads_older_than: 0,
         remove_empty_repositories: true,
         young_since: None,

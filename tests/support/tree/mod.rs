@@ -31,7 +31,7 @@ use super::formats::halves;
 pub(crate) use everything::everything;
 pub(crate) use manifest::{Blob, Manifest};
 #[allow(unused_imports, reason = "each test crate uses its own part")]
-pub(crate) use repository::{Repository, now};
+pub(crate) use repository::{Repository, now, set_time};
 
 /// A registry's storage root in a temporary folder.
 pub(crate) struct Tree {

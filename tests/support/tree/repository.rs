@@ -1,7 +1,7 @@
 //! A repository of the tree: pushing, tagging, and deleting as people and registries do it.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{Blob, Manifest, Tree, blob_object, write};
@@ -131,6 +131,47 @@ impl Repository<'_> {
         folder
     }
 
+    /// Makes the push of a tag so old: its current link, its index entry, and the revision that it points at.
+    pub(crate) fn pushed_ago(&self, tag: &str, age: Duration) {
+        let at = SystemTime::now() - age;
+        let digest = fs::read_to_string(self.current(tag)).unwrap();
+        for link in [self.current(tag), self.history(tag, &digest).join("link"), self.revision(&digest).join("link")] {
+            set_time(&link, at);
+        }
+    }
+
+    /// Points a tag at an image, so long ago.
+    pub(crate) fn push_tagged_ago(&self, tag: &str, manifest: &Manifest, age: Duration) {
+        self.push_tagged(tag, manifest);
+        self.pushed_ago(tag, age);
+    }
+
+    /// A tagged image that was pushed so long ago.
+    pub(crate) fn image_ago(&self, tag: &str, age: Duration) -> Manifest {
+        let image = self.image(tag);
+        self.pushed_ago(tag, age);
+        image
+    }
+
+    /// What cosign pushes beside an image: `sha256-<hex>.sig`, `.att` or `.sbom`. Gives back its tag.
+    pub(crate) fn cosign(&self, subject: &Manifest, suffix: &str) -> (String, Manifest) {
+        let tag = format!("{}.{suffix}", subject.digest.replace(':', "-"));
+        let words = format!("{suffix} of {}", subject.digest);
+        let signature = Manifest::oci(&words, &[&words]);
+        self.push_tagged(&tag, &signature);
+        (tag, signature)
+    }
+
+    /// What a client pushes where the registry has no referrers API: the referrers, untagged, and an index of them
+    /// under the tag `sha256-<hex>`. Gives back that tag and the index.
+    pub(crate) fn referrers_tag(&self, subject: &Manifest, referrers: &[&Manifest]) -> (String, Manifest) {
+        let tag = subject.digest.replace(':', "-");
+        referrers.iter().for_each(|referrer| self.push(referrer));
+        let index = Manifest::index(&format!("referrers of {}", subject.digest), referrers);
+        self.push_tagged(&tag, &index);
+        (tag, index)
+    }
+
     // ---- deleting, as people do
 
     /// `DELETE` of a manifest through the API of 2.8: the revision's link goes, its folder stays; so do tags that point
@@ -184,6 +225,11 @@ impl Repository<'_> {
             .chain(blobs)
             .collect()
     }
+}
+
+/// Sets the mtime of a file.
+pub(crate) fn set_time(path: &Path, at: SystemTime) {
+    fs::File::options().append(true).open(path).unwrap().set_modified(at).unwrap();
 }
 
 fn first_words(bytes: &[u8]) -> String {

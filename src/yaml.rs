@@ -11,7 +11,7 @@
 
 use std::collections::HashMap;
 
-use granit_parser::{Event, Marker, Parser, ScalarStyle, Span, StrInput, Tag};
+use granit_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
 
 use crate::layout::is_unsafe_to_show;
 
@@ -22,17 +22,17 @@ const MAX_VALUES: usize = 50_000;
 /// How many bytes of text count as one more value.
 const TEXT_OF_A_VALUE: usize = 64;
 
-/// Where a value was written: a line of the config file, or an environment variable.
+/// Where a value was written: a place in a text, line and column from 1, or an environment variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Origin {
-    Line(usize),
+pub(crate) enum Origin {
+    Place { line: usize, column: usize },
     Variable(String),
 }
 
 impl std::fmt::Display for Origin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Line(line) => write!(f, "line {line}"),
+            Self::Place { line, .. } => write!(f, "line {line}"),
             Self::Variable(name) => f.write_str(name),
         }
     }
@@ -40,7 +40,7 @@ impl std::fmt::Display for Origin {
 
 /// What `yaml.v2` takes a scalar for when nothing says which type is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Null,
     Bool(bool),
     Text,
@@ -49,10 +49,10 @@ pub(super) enum Kind {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Scalar {
-    pub(super) text: String,
-    pub(super) kind: Kind,
-    pub(super) origin: Origin,
+pub(crate) struct Scalar {
+    pub(crate) text: String,
+    pub(crate) kind: Kind,
+    pub(crate) origin: Origin,
 }
 
 impl Scalar {
@@ -61,13 +61,13 @@ impl Scalar {
     }
 
     /// The value of a field of type string: null is empty, everything else its text as written.
-    pub(super) fn as_text(&self) -> &str {
+    pub(crate) fn as_text(&self) -> &str {
         if self.kind == Kind::Null { "" } else { &self.text }
     }
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Scalar(Scalar),
     Sequence(Vec<Value>),
     /// A mapping from a text. In Go it is a `map[interface{}]interface{}`, and environment variables do not reach
@@ -80,31 +80,31 @@ pub(super) enum Value {
 
 /// Key, value, and whether the key was brought in by a merge key (`<<`).
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
-    pub(super) key: Scalar,
-    pub(super) value: Value,
+pub(crate) struct Entry {
+    pub(crate) key: Scalar,
+    pub(crate) value: Value,
     merged: bool,
 }
 
 /// A mapping with scalar keys, each of them once, in the order of the text.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Mapping {
-    pub(super) entries: Vec<Entry>,
+pub(crate) struct Mapping {
+    pub(crate) entries: Vec<Entry>,
 }
 
 impl Mapping {
-    pub(super) fn get(&self, key: &str) -> Option<&Value> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Value> {
         self.entries.iter().find(|entry| entry.key.as_text() == key).map(|entry| &entry.value)
     }
 }
 
 impl Value {
-    pub(super) fn is_null(&self) -> bool {
+    pub(crate) fn is_null(&self) -> bool {
         matches!(self, Self::Scalar(Scalar { kind: Kind::Null, .. }))
     }
 
     /// What it is, in the words of an error message.
-    pub(super) fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         match self {
             Self::Scalar(Scalar { kind: Kind::Null, .. }) => "nothing".to_owned(),
             Self::Scalar(Scalar { kind: Kind::Text, text, .. }) => format!("the string \"{}\"", short(text)),
@@ -128,7 +128,7 @@ impl Value {
 }
 
 /// At most 60 characters of a text, on one line, and none that drives a terminal or turns the line around.
-pub(super) fn short(text: &str) -> String {
+pub(crate) fn short(text: &str) -> String {
     let plain = |c: char| if is_unsafe_to_show(c) { ' ' } else { c };
     let mut line: String = text.chars().map(plain).take(60).collect();
     if text.chars().nth(60).is_some() {
@@ -139,10 +139,10 @@ pub(super) fn short(text: &str) -> String {
 
 /// A text that is no YAML, or YAML that can be read in two ways. Line and column count from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Problem {
-    pub(super) line: usize,
-    pub(super) column: usize,
-    pub(super) message: String,
+pub(crate) struct Problem {
+    pub(crate) line: usize,
+    pub(crate) column: usize,
+    pub(crate) message: String,
 }
 
 impl Problem {
@@ -151,11 +151,17 @@ impl Problem {
     }
 }
 
+impl From<&ScanError> for Problem {
+    fn from(error: &ScanError) -> Self {
+        Problem::new(error.marker(), short(error.to_string().split(" at char ").next().unwrap_or("not YAML")))
+    }
+}
+
 /// The first document of a text; `None` if there is none. Later documents are not looked at (`yaml.v2` does not
 /// either).
 ///
 /// `variable` is the environment variable that the text comes from, if it is not the config file.
-pub(super) fn parse(text: &str, variable: Option<&str>) -> Result<Option<Value>, Problem> {
+pub(crate) fn parse(text: &str, variable: Option<&str>) -> Result<Option<Value>, Problem> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut builder = Builder { events: Parser::new_from_str(text), variable, anchors: HashMap::new(), values: 0 };
     loop {
@@ -176,6 +182,27 @@ pub(super) fn parse(text: &str, variable: Option<&str>) -> Result<Option<Value>,
     }
 }
 
+/// The only document of a text; `None` if there is none.
+///
+/// A second one is a mistake: whoever wrote it would take it for something that counts.
+pub(crate) fn parse_only(text: &str) -> Result<Option<Value>, Problem> {
+    let document = parse(text, None)?;
+    let mut documents = 0;
+    for event in Parser::new_from_str(text.strip_prefix('\u{feff}').unwrap_or(text)) {
+        match event {
+            Ok((Event::DocumentStart(..), span)) => {
+                documents += 1;
+                if documents > 1 {
+                    return Err(Problem::new(&span.start, "a second document begins here; one is all that counts"));
+                }
+            }
+            Ok(_) => {}
+            Err(error) => return Err(Problem::from(&error)),
+        }
+    }
+    Ok(document)
+}
+
 struct Builder<'a> {
     events: Parser<'a, StrInput<'a>>,
     variable: Option<&'a str>,
@@ -190,10 +217,7 @@ impl<'a> Builder<'a> {
             match self.events.next() {
                 Some(Ok((Event::StreamStart, _))) => {}
                 Some(Ok(pair)) => return Ok(pair),
-                Some(Err(error)) => {
-                    let message = short(error.to_string().split(" at char ").next().unwrap_or("not YAML"));
-                    return Err(Problem::new(error.marker(), message));
-                }
+                Some(Err(error)) => return Err(Problem::from(&error)),
                 None => {
                     return Err(Problem { line: 1, column: 1, message: "the text ends early".to_owned() });
                 }
@@ -208,7 +232,7 @@ impl<'a> Builder<'a> {
             Event::Scalar(text, style, anchor, tag) => {
                 let origin = match self.variable {
                     Some(name) => Origin::Variable(name.to_owned()),
-                    None => Origin::Line(span.start.line()),
+                    None => Origin::Place { line: span.start.line(), column: span.start.col() + 1 },
                 };
                 let kind =
                     resolve(&text, style, tag.as_deref()).map_err(|message| Problem::new(&span.start, message))?;
