@@ -18,6 +18,7 @@ use regsweep::digest::{Algorithm, Digest};
 use regsweep::finding::Findings;
 use regsweep::layout::blob_dir;
 use regsweep::manifest;
+use regsweep::plan::Scope;
 use regsweep::policy::Policy;
 use regsweep::progress::{Phase, Unwatched};
 use regsweep::registry::Registry;
@@ -123,6 +124,7 @@ fn dry_run(registry: &Registry) -> Collection {
         young_since: None,
         max_delete: None,
         last_repositories: None,
+        scope: Scope::Everything,
         now: 0,
     };
     let findings = Findings::default();

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use rayon::prelude::*;
+use serde::Serialize;
 
 use crate::age::YoungSince;
 use crate::digest::Digest;
@@ -15,12 +16,16 @@ use crate::layout::{
 };
 use crate::manifest::{self, Expect, Reading, Store};
 use crate::mark::{self, Links, Marking, Wishes};
-use crate::plan::{self, Basis, Plan};
+use crate::plan::{self, Basis, BlobTotals, CountAndBytes, Plan, Scope};
 use crate::policy::protect::Unknown;
 use crate::policy::retention::Effect;
-use crate::policy::{Policy, RepositoryPattern, Retention};
+use crate::policy::{Policy, Removal, RepositoryPattern, Retention};
 use crate::progress::{Meter, Phase, Watch};
 use crate::registry::{Kind, Registry, Unreadable};
+
+/// How old an upload has to be to go unless somebody says otherwise, in seconds: the default of the registry's own
+/// upload purger, a week.
+pub const UPLOADS_OLDER_THAN: i64 = 7 * 24 * 3600;
 
 /// What the operator asked for.
 #[derive(Clone, Copy, Debug)]
@@ -37,8 +42,37 @@ pub struct Options<'a> {
     pub max_delete: Option<Percent>,
     /// How many repositories the last completed run saw: if fewer than half of them are left, nothing goes.
     pub last_repositories: Option<u64>,
+    /// How much of what may go does go.
+    pub scope: Scope,
     /// Now, in seconds since 1970.
     pub now: i64,
+}
+
+/// Why what was named cannot go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mistaken {
+    /// Something is not there, or cannot be removed: a line for each.
+    Unknown(Vec<String>),
+    /// Something that stays needs it: a line for each.
+    Needed(Vec<String>),
+}
+
+/// What a collection would free after what was named has gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct NextGc {
+    /// All blobs that it would take.
+    pub blobs: BlobTotals,
+    /// Those of them that it would not have taken before.
+    pub of_these_names: BlobTotals,
+    /// All uploads that it would take.
+    pub uploads: CountAndBytes,
+}
+
+impl NextGc {
+    /// Bytes of blobs and uploads.
+    pub fn bytes(&self) -> u64 {
+        self.blobs.bytes + self.uploads.bytes
+    }
 }
 
 /// What was seen, and what follows from it.
@@ -56,6 +90,10 @@ pub struct Collection {
     pub exclusive_garbage_bytes: Vec<u64>,
     /// Why nothing may be removed, although the registry may be read-only.
     pub brake: Option<Brake>,
+    /// Why what was named cannot go; the plan is empty then.
+    pub mistaken: Option<Mistaken>,
+    /// What the next collection would free; `None` where nothing was named.
+    pub next_gc: Option<NextGc>,
     /// How long each phase took, in seconds.
     pub seconds: Vec<(Phase, f64)>,
 }
@@ -78,14 +116,28 @@ pub fn collect(registry: &Registry, options: Options<'_>, findings: &Findings, w
     let young = options.young_since.map(|since| since.manifests(repositories, &store)).unwrap_or_default();
     let (held, unknown) = options.policy.protected.look_up(repositories, digests);
     report_unknown(&unknown, findings);
+    let (removal, mut mistaken) = match options.policy.request.look_up(repositories, digests) {
+        Ok(removal) => (removal, None),
+        Err(wrong) => (Removal::default(), Some(Mistaken::Unknown(wrong))),
+    };
     let wishes = Wishes {
         policy: options.policy,
         held: &held,
+        removal: &removal,
         young: &young,
         young_since: options.young_since.map(|since| since.0),
         now: options.now,
     };
     let mut marking = mark::mark(&inventory, &store, &links, wishes, findings, &meter);
+    let before = (!removal.is_empty()).then(|| {
+        let nothing = Removal::default();
+        // What there is to say was said about the tree as it will be.
+        mark::mark(&inventory, &store, &links, Wishes { removal: &nothing, ..wishes }, &Findings::default(), &meter)
+    });
+    let needed = who_needs(&removal, &inventory, &marking, &store);
+    if !needed.is_empty() {
+        mistaken = Some(Mistaken::Needed(needed));
+    }
     drop(store);
     if let Some(retention) = &options.policy.retention {
         doubts_about_rules(retention, &inventory, &marking, findings);
@@ -105,9 +157,10 @@ pub fn collect(registry: &Registry, options: Options<'_>, findings: &Findings, w
     })
     .err();
     let mut young_blobs = 0;
-    let (plan, exclusive_garbage_bytes) = match brake {
-        Some(_) => (Plan::default(), vec![0; repositories.len()]),
-        None => {
+    let mut next_gc = None;
+    let (plan, exclusive_garbage_bytes) = match (&brake, &mistaken) {
+        (Some(_), _) | (_, Some(_)) => (Plan::default(), vec![0; repositories.len()]),
+        (None, None) => {
             let unreferenced: Vec<DigestId> = digests.blobs().ids().filter(|&id| !marking.is_live(id)).collect();
             let mut blobs = digests.blobs().measure(registry, &unreferenced, findings, &meter);
             if let Some(since) = options.young_since {
@@ -119,9 +172,12 @@ pub fn collect(registry: &Registry, options: Options<'_>, findings: &Findings, w
                 blobs.retain(|blob| !young.contains(&blob.id));
                 young_blobs = (unreferenced - blobs.len()) as u64;
             }
-            let stale_uploads: Vec<_> = repositories
+            let uploads: Vec<_> = repositories
                 .par_iter()
-                .map(|repository| stale_uploads(registry, repository, options, findings))
+                .map(|repository| {
+                    let is_named = removal.names_repository(&repository.name);
+                    uploads(registry, repository, is_named, options, findings)
+                })
                 .collect();
             let occupied: Vec<_> = repositories
                 .par_iter()
@@ -132,12 +188,24 @@ pub fn collect(registry: &Registry, options: Options<'_>, findings: &Findings, w
                 repositories,
                 marking: &marking,
                 blobs: &blobs,
-                stale_uploads: &stale_uploads,
+                uploads: &uploads,
                 occupied: &occupied,
                 policy: options.policy,
+                removal: &removal,
+                scope: options.scope,
                 remove_empty_repositories: options.remove_empty_repositories,
             });
             let exclusive = plan::exclusive_garbage_bytes(&marking, repositories, &blobs);
+            let left = repositories.iter().zip(&uploads).filter(|(seen, _)| !removal.names_repository(&seen.name));
+            let left: Vec<u64> = left.flat_map(|(_, uploads)| uploads).map(|(_, bytes)| *bytes).collect();
+            next_gc = before.map(|before| NextGc {
+                uploads: CountAndBytes { count: left.len() as u64, bytes: left.iter().sum() },
+                blobs: BlobTotals::of(blobs.iter().map(|blob| blob.size)),
+                of_these_names: BlobTotals::of(
+                    blobs.iter().filter(|blob| before.is_live(blob.id)).map(|blob| blob.size),
+                ),
+            });
+            what_is_left(&removal, &plan, &inventory, findings);
             (plan, exclusive)
         }
     };
@@ -146,7 +214,7 @@ pub fn collect(registry: &Registry, options: Options<'_>, findings: &Findings, w
         brakes::check_share(plan.blobs.len(), digests.blobs().len(), allowed).err()
     });
     phase_ends(Phase::Plan);
-    Collection { inventory, marking, plan, young_blobs, exclusive_garbage_bytes, brake, seconds }
+    Collection { inventory, marking, plan, young_blobs, exclusive_garbage_bytes, brake, mistaken, next_gc, seconds }
 }
 
 /// Lists everything that is there, and reads what can decide: links and manifests. A manifest is read as soon as the
@@ -251,16 +319,56 @@ fn doubts_about_rules(retention: &Retention, inventory: &Inventory, marking: &Ma
     }
 }
 
-/// Uploads that began too long ago, with the bytes in them.
-fn stale_uploads(
+/// Manifests that were named and that something needs which stays, a line for each.
+fn who_needs(removal: &Removal, inventory: &Inventory, marking: &Marking, store: &Store) -> Vec<String> {
+    let line = |(name, digest): (&str, &Digest)| {
+        let place = inventory.repositories.binary_search_by(|seen| (*seen.name).cmp(name)).ok()?;
+        let (repository, marked) = (&inventory.repositories[place], &marking.repositories[place]);
+        let id = inventory.digests.id(digest);
+        if !marked.is_live(id) {
+            return None;
+        }
+        let lists_it = |&&parent: &&DigestId| store.manifest(parent).is_some_and(|it| it.children().contains(&id));
+        let Some(&parent) = marked.manifests.iter().find(lists_it) else {
+            return Some(format!("nobody knows what needs {name}@{digest}: something in this repository is damaged"));
+        };
+        let tags: Vec<&str> = repository
+            .tags
+            .iter()
+            .filter(|tag| tag.current == LinkState::Target(parent))
+            .map(|tag| &*tag.name)
+            .collect();
+        let tags = if tags.is_empty() { String::new() } else { format!(" ({name}:{})", tags.join(", :")) };
+        let parent = inventory.digests.digest(parent);
+        Some(format!("{name}@{digest} is a part of {parent}{tags}, which stays: remove that first"))
+    };
+    removal.manifests().filter_map(line).collect()
+}
+
+/// Says where a repository that was named does not go whole.
+fn what_is_left(removal: &Removal, plan: &Plan, inventory: &Inventory, findings: &Findings) {
+    for name in removal.repositories() {
+        let going = plan.repositories.iter().find(|going| going.name.as_str() == name);
+        let Ok(place) = inventory.repositories.binary_search_by(|seen| (*seen.name).cmp(name)) else { continue };
+        if going.is_none_or(|going| !going.folder) {
+            let message = "something in it is not known to the layout, or cannot be removed: its folder stays";
+            let path = &inventory.repositories[place].path;
+            findings.add(Severity::Warning, FindingKind::NotRemoved, Some(name), path, message);
+        }
+    }
+}
+
+/// Uploads that began too long ago, or all of a repository that goes whole, with the bytes in them.
+fn uploads(
     registry: &Registry,
     repository: &Repository,
+    is_named: bool,
     options: Options<'_>,
     findings: &Findings,
 ) -> Vec<(UploadId, u64)> {
     let mut stale = Vec::new();
     for upload in &repository.uploads {
-        if options.now.saturating_sub(upload.started) < options.uploads_older_than {
+        if !is_named && options.now.saturating_sub(upload.started) < options.uploads_older_than {
             continue;
         }
         let path = repository.path.join(UPLOADS).join(upload.id.as_str());

@@ -43,7 +43,7 @@ use crate::finding::{FindingKind, Findings, Severity};
 use crate::inventory::{DigestId, Digests, Inventory, LinkState, Repository, Tag};
 use crate::layout::REPOSITORIES;
 use crate::manifest::{Expect, Store};
-use crate::policy::{Cause, Held, Policy, TagFate, TagVerdict, judge};
+use crate::policy::{Cause, Held, Policy, Removal, TagFate, TagVerdict, judge};
 use crate::progress::Meter;
 use walk::Walk;
 
@@ -71,6 +71,8 @@ pub struct Wishes<'a> {
     pub policy: &'a Policy,
     /// What stays whatever else is asked for.
     pub held: &'a Held,
+    /// What was named to go.
+    pub removal: &'a Removal,
     /// Manifests that are too young to go: roots wherever they have a revision link.
     pub young: &'a HashSet<DigestId>,
     /// Tags that were pushed after this, in seconds since 1970, are too young to go.

@@ -13,7 +13,7 @@ use crate::digest::Digest;
 use crate::inventory::{BlobSize, DigestId, Digests, LinkState, Repository, SizedBlob};
 use crate::layout::{Item, RepositoryName, TagName, UploadId};
 use crate::mark::Marking;
-use crate::policy::{Cause, Policy, TagFate, judge};
+use crate::policy::{Cause, Policy, Removal, TagFate, judge};
 
 /// Why something goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -23,7 +23,7 @@ pub enum Reason {
     Unreferenced,
     /// No tag, no tagged index and no live subject leads to it, and untagged manifests were to go.
     Untagged,
-    /// Somebody took the image out by hand; this is what is left of it.
+    /// Somebody named it to go; or took the image out by hand, and this is what is left of it.
     Deleted,
     /// A retention rule let it go.
     Expired,
@@ -83,6 +83,8 @@ pub struct RepositoryPlan {
     pub uploads: Vec<(UploadId, u64)>,
     /// Whether nothing is left of it then, and its empty folders go as well.
     pub folder: bool,
+    /// Whether somebody named the whole repository to go.
+    pub is_named: bool,
 }
 
 impl RepositoryPlan {
@@ -96,6 +98,7 @@ impl RepositoryPlan {
             layer_links: Vec::new(),
             uploads: Vec::new(),
             folder: false,
+            is_named: false,
         }
     }
 
@@ -174,6 +177,18 @@ pub struct BlobTotals {
     pub disk_bytes: u64,
 }
 
+impl BlobTotals {
+    /// Sums them up.
+    pub fn of(sizes: impl Iterator<Item = BlobSize>) -> BlobTotals {
+        sizes.fold(BlobTotals::default(), |mut totals, size| {
+            totals.count += 1;
+            totals.bytes += size.bytes;
+            totals.disk_bytes += size.disk_bytes;
+            totals
+        })
+    }
+}
+
 /// Counts by kind: of what a plan names, or of what was really removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Totals {
@@ -234,14 +249,29 @@ pub struct Basis<'a> {
     pub marking: &'a Marking,
     /// Blobs that nothing keeps alive, with their sizes, sorted.
     pub blobs: &'a [SizedBlob],
-    /// Stale uploads of each repository, with the bytes in them, in the order of the repositories.
-    pub stale_uploads: &'a [Vec<(UploadId, u64)>],
+    /// Uploads of each repository that go, with the bytes in them, in the order of the repositories.
+    pub uploads: &'a [Vec<(UploadId, u64)>],
     /// Empty digest folders of revisions that hold something unknown, and so stay.
     pub occupied: &'a [Vec<DigestId>],
     /// What the operator asked for.
     pub policy: &'a Policy,
+    /// What was named to go.
+    pub removal: &'a Removal,
+    /// How much of it goes.
+    pub scope: Scope,
     /// Whether repositories of which nothing is left go as well.
     pub remove_empty_repositories: bool,
+}
+
+/// How much of what may go does go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// All of it.
+    #[default]
+    Everything,
+    /// The names that somebody gave, and the revisions that they led to. What those leave behind is for the next
+    /// collection.
+    Named,
 }
 
 impl Plan {
@@ -253,11 +283,9 @@ impl Plan {
             .filter(|plan| !plan.is_empty())
             .collect();
         repositories.sort_by(|a, b| a.name.cmp(&b.name));
-        let blobs = basis
-            .blobs
-            .iter()
-            .map(|blob| BlobPlan { digest: basis.digests.digest(blob.id), size: blob.size })
-            .collect();
+        let blobs = if basis.scope == Scope::Named { &[] } else { basis.blobs };
+        let blobs =
+            blobs.iter().map(|blob| BlobPlan { digest: basis.digests.digest(blob.id), size: blob.size }).collect();
         Plan { repositories, blobs }
     }
 
@@ -278,11 +306,7 @@ impl Plan {
             totals.uploads.bytes += repository.uploads.iter().map(|(_, bytes)| bytes).sum::<u64>();
             totals.repositories.count += u64::from(repository.folder);
         }
-        for blob in &self.blobs {
-            totals.blobs.count += 1;
-            totals.blobs.bytes += blob.size.bytes;
-            totals.blobs.disk_bytes += blob.size.disk_bytes;
-        }
+        totals.blobs = BlobTotals::of(self.blobs.iter().map(|blob| blob.size));
         totals
     }
 
@@ -369,13 +393,14 @@ fn upload_actions(plan: &RepositoryPlan) -> Vec<Action<'_>> {
         .map(|(upload, bytes)| Action {
             name: Some(upload.as_str()),
             bytes: Some(*bytes),
-            ..action(plan, ActionKind::Upload, Reason::Stale)
+            ..action(plan, ActionKind::Upload, if plan.is_named { Reason::Deleted } else { Reason::Stale })
         })
         .collect()
 }
 
 fn folder_actions(plan: &RepositoryPlan) -> Vec<Action<'_>> {
-    let each = || action(plan, ActionKind::Repository, Reason::Empty);
+    let reason = if plan.is_named { Reason::Deleted } else { Reason::Empty };
+    let each = || action(plan, ActionKind::Repository, reason);
     plan.folder.then(each).into_iter().collect()
 }
 
@@ -383,10 +408,14 @@ fn plan_repository(basis: &Basis<'_>, place: usize) -> Option<RepositoryPlan> {
     let repository = &basis.repositories[place];
     let marking = &basis.marking.repositories[place];
     let mut plan = RepositoryPlan::of(repository.removable.clone()?);
-    plan.uploads.clone_from(&basis.stale_uploads[place]);
+    plan.is_named = basis.removal.names_repository(&repository.name);
+    let has_all = basis.scope == Scope::Everything || plan.is_named;
+    if has_all {
+        plan.uploads.clone_from(&basis.uploads[place]);
+    }
     let named = repository.tags.iter().enumerate().filter_map(|(place, tag)| {
         let (name, cause) = (tag.removable.clone()?, marking.tag_goes(place)?);
-        Some((name, Reason::from(cause)))
+        (has_all || cause == Cause::Named).then(|| (name, Reason::from(cause)))
     });
     plan.tags.extend(named);
     // Nobody knows what is needed in a tainted repository; nobody needs an upload that is stale.
@@ -396,7 +425,11 @@ fn plan_repository(basis: &Basis<'_>, place: usize) -> Option<RepositoryPlan> {
     let digest = |id| basis.digests.digest(id);
 
     for revision in repository.revisions.iter().filter(|revision| !revision.linked && !marking.is_live(revision.id)) {
-        let reason = match (&revision.link, marking.let_go(revision.id)) {
+        let cause = marking.let_go(revision.id);
+        if !has_all && cause != Some(Cause::Named) {
+            continue;
+        }
+        let reason = match (&revision.link, cause) {
             (LinkState::Absent, _) if basis.occupied[place].contains(&revision.id) => continue,
             (LinkState::Absent, _) => Reason::Empty,
             (LinkState::Target(_), Some(cause)) => Reason::from(cause),
@@ -423,6 +456,7 @@ fn plan_repository(basis: &Basis<'_>, place: usize) -> Option<RepositoryPlan> {
         };
         for &former in history.iter().filter(|&&former| !marking.is_live(former)) {
             let reason = match repository.revision(former).map(|revision| &revision.link) {
+                None | Some(LinkState::Absent) if !has_all => continue,
                 None | Some(LinkState::Absent) => Reason::Dangling,
                 Some(_) => {
                     let digest = digest(former);
@@ -437,10 +471,13 @@ fn plan_repository(basis: &Basis<'_>, place: usize) -> Option<RepositoryPlan> {
     }
     plan.tag_history.sort();
 
+    if !has_all {
+        return Some(plan);
+    }
     plan.layer_links = marking.unneeded_links.iter().map(|&link| digest(link)).collect();
     plan.layer_links.sort();
 
-    plan.folder = basis.remove_empty_repositories
+    plan.folder = (basis.remove_empty_repositories || plan.is_named)
         && !repository.has_unknown_entries
         && repository.odd_targets.is_empty()
         && plan.tags.len() == repository.tags.len()

@@ -9,10 +9,10 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use crate::collect::{self, Collection, collect};
+use crate::collect::{self, Collection, Mistaken, collect};
 use crate::finding::{FindingKind, Findings, Severity};
 use crate::layout::{REGSWEEP, shown_path};
-use crate::plan::Totals;
+use crate::plan::{Plan, Totals};
 use crate::progress::{Phase, Watch};
 use crate::registry::Registry;
 use crate::sweep::{self, Completed, LockError, Runs, State, SweepError, Swept, Unrecovered};
@@ -42,6 +42,8 @@ pub struct Options<'a> {
 pub enum How {
     /// Nothing was touched.
     Refused,
+    /// Nothing was touched, because something that was named is not there.
+    NotThere,
     /// Somebody was writing; what was done is consistent.
     Stopped,
     /// Something did not work; what was done is consistent.
@@ -79,7 +81,10 @@ impl Ended {
 /// A complaint, noted among the findings as well.
 fn complain(how: How, text: impl Into<String>, findings: &Findings) -> Complaint {
     let text = text.into();
-    let kind = if how == How::Refused { FindingKind::Refused } else { FindingKind::Stopped };
+    let kind = match how {
+        How::Refused | How::NotThere => FindingKind::Refused,
+        How::Stopped | How::Failed => FindingKind::Stopped,
+    };
     findings.add(Severity::Error, kind, None, Path::new(WHOLE), text.clone());
     Complaint { how, text }
 }
@@ -94,11 +99,22 @@ pub fn dry_run(registry: &Registry, options: Options<'_>, findings: &Findings, w
         None
     });
     let collection = collect(registry, collect::Options { last_repositories, ..options.collect }, findings, watch);
-    let brake = collection.brake.as_ref().map(|brake| {
-        let Complaint { how, text } = complain(How::Refused, brake.to_string(), findings);
-        Complaint { how, text: format!("a sweep would be refused: {text}") }
+    let complaint = objection(&collection, findings).map(|Complaint { how, text }| match collection.brake {
+        Some(_) => Complaint { how, text: format!("a sweep would be refused: {text}") },
+        None => Complaint { how, text },
     });
-    Ended { collection: Some(collection), complaint: brake, ..Ended::default() }
+    Ended { collection: Some(collection), complaint, ..Ended::default() }
+}
+
+/// Why the plan is not to be carried out: what was seen cannot be right, or what was named cannot go.
+fn objection(collection: &Collection, findings: &Findings) -> Option<Complaint> {
+    if let Some(brake) = &collection.brake {
+        return Some(complain(How::Refused, brake.to_string(), findings));
+    }
+    match collection.mistaken.as_ref()? {
+        Mistaken::Unknown(lines) => Some(complain(How::NotThere, lines.join("; "), findings)),
+        Mistaken::Needed(lines) => Some(complain(How::Refused, lines.join("; "), findings)),
+    }
 }
 
 /// How many repositories the last completed run saw, unless it is right that they are fewer now.
@@ -139,6 +155,17 @@ fn look_for_other_runs(registry: &Registry, findings: &Findings) {
 
 /// Collects. The caller has seen to it that the registry is read-only.
 pub fn real_run(registry: &Registry, options: Options<'_>, findings: &Findings, watch: &dyn Watch) -> Ended {
+    real_run_telling(registry, options, findings, watch, &|_| {})
+}
+
+/// [`real_run`], and somebody is told what goes before anything does.
+pub fn real_run_telling(
+    registry: &Registry,
+    options: Options<'_>,
+    findings: &Findings,
+    watch: &dyn Watch,
+    decided: &dyn Fn(&Plan),
+) -> Ended {
     let failed = |text: String| Ended::early(complain(How::Failed, text, findings));
     let lock = match sweep::acquire(registry, options.at) {
         Ok(lock) => lock,
@@ -172,9 +199,10 @@ pub fn real_run(registry: &Registry, options: Options<'_>, findings: &Findings, 
     };
     let collection = collect(registry, collect::Options { last_repositories, ..options.collect }, findings, watch);
     let mut ended = Ended::default();
-    if let Some(brake) = &collection.brake {
-        ended.complaint = Some(complain(How::Refused, brake.to_string(), findings));
+    if let Some(complaint) = objection(&collection, findings) {
+        ended.complaint = Some(complaint);
     } else {
+        decided(&collection.plan);
         if !collection.plan.is_empty() {
             carry_out(registry, &collection, options, findings, watch, &mut ended);
         }
@@ -232,11 +260,13 @@ fn carry_out(
 /// The next run is compared with this one.
 fn record(registry: &Registry, collection: &Collection, ended: &Ended, options: Options<'_>, findings: &Findings) {
     let inventory = &collection.inventory;
+    // Those that somebody named are not missing.
+    let named = collection.plan.repositories.iter().filter(|plan| plan.is_named && plan.folder).count() as u64;
     let completed = Completed {
         schema: Completed::SCHEMA.to_owned(),
         at: options.at.to_string(),
         run: ended.swept.as_ref().and_then(|swept| swept.run.as_ref()).map(ToString::to_string),
-        repositories: inventory.repositories.len() as u64,
+        repositories: (inventory.repositories.len() as u64).saturating_sub(named),
         tags: inventory.tags(),
         blobs: inventory.digests.blobs().len() as u64,
     };

@@ -207,11 +207,16 @@ fn wrong_usage() {
 #[test]
 fn help() {
     let sandbox = Sandbox::new();
-    let pages: Vec<String> =
-        [&["--help"][..], &["gc", "--help"], &["trash", "restore", "--help"], &["trash", "purge", "-h"]]
-            .into_iter()
-            .map(|arguments| sandbox.run(arguments))
-            .collect();
+    let pages: Vec<String> = [
+        &["--help"][..],
+        &["gc", "--help"],
+        &["rm", "--help"],
+        &["trash", "restore", "--help"],
+        &["trash", "purge", "-h"],
+    ]
+    .into_iter()
+    .map(|arguments| sandbox.run(arguments))
+    .collect();
     check("help", pages.join("\n"));
 }
 

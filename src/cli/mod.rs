@@ -4,8 +4,10 @@ mod gc;
 mod names;
 mod output;
 mod progress;
+mod rm;
 mod target;
 mod trash;
+mod work;
 
 use std::process::ExitCode;
 
@@ -74,6 +76,7 @@ struct Cli {
 enum Command {
     #[command(visible_alias = "garbage-collect")]
     Gc(Box<gc::Args>),
+    Rm(Box<rm::Args>),
     #[command(subcommand)]
     Trash(trash::Command),
 }
@@ -83,6 +86,7 @@ pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     let ended = match cli.command {
         Command::Gc(args) => gc::main(&args),
+        Command::Rm(args) => rm::main(&args),
         Command::Trash(command) => trash::main(&command),
     };
     let exit = ended.unwrap_or_else(|failure| {

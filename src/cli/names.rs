@@ -8,7 +8,7 @@ use anyhow::{Context as _, anyhow};
 use regsweep::layout::shown_path;
 use regsweep::policy::file::{self, FLOOR, parse_history};
 use regsweep::policy::retention::{Count, Effect, History, Keep, Rule};
-use regsweep::policy::{Policy, Protected, Removal, RepositoryPattern, Retention, TagPattern, parse_duration};
+use regsweep::policy::{Policy, Protected, RepositoryPattern, Request, Retention, TagPattern, parse_duration};
 
 use super::{Failure, output};
 
@@ -133,7 +133,7 @@ impl Names {
             prune_referrers: self.prune_referrers,
             retention,
             protected,
-            removal: Removal::default(),
+            request: Request::default(),
         })
     }
 

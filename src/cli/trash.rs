@@ -38,6 +38,10 @@ pub(crate) enum Command {
         /// The run, as `trash list` names it
         #[arg(value_name = "RUN")]
         run: String,
+        /// Put images back as well that later runs have taken something from; they cannot be pulled until they are
+        /// pushed again
+        #[arg(long)]
+        allow_missing: bool,
         #[command(flatten)]
         evidence: Evidence,
     },
@@ -65,9 +69,9 @@ pub(crate) enum Format {
 pub(crate) fn main(command: &Command) -> Result<Exit, Failure> {
     match command {
         Command::List { target, format } => list(target, *format),
-        Command::Restore { target, run, evidence } => {
+        Command::Restore { target, run, allow_missing, evidence } => {
             let (target, runs) = sort_out(target, std::slice::from_ref(run));
-            restore(&target, &runs[0], evidence)
+            restore(&target, &runs[0], *allow_missing, evidence)
         }
         Command::Purge { target, runs, older_than } => {
             let (target, runs) = sort_out(target, runs);
@@ -178,7 +182,7 @@ fn lock(registry: &regsweep::registry::Registry) -> Result<sweep::Lock, Failure>
     })
 }
 
-fn restore(target: &Target, name: &str, evidence: &Evidence) -> Result<Exit, Failure> {
+fn restore(target: &Target, name: &str, allow_missing: bool, evidence: &Evidence) -> Result<Exit, Failure> {
     let opened = target.open(evidence.config())?;
     let runs = Runs::of(&opened.registry).context("cannot open the registry's folder")?;
     let is_kept = |state| state == State::Kept;
@@ -191,8 +195,24 @@ fn restore(target: &Target, name: &str, evidence: &Evidence) -> Result<Exit, Fai
     let _lock = lock(&opened.registry)?;
     // Looked at again under the lock: another run may have restored or purged it meanwhile.
     let run = find(&runs, name, is_kept)?;
-    let shown = Shown::new(Look::suitable(false));
     let pool = target::pool(target::jobs(&opened.registry))?;
+    let lacking = pool.install(|| sweep::lacking(&opened.registry, &run.id)).context("cannot see what is there")?;
+    if let Some(first) = lacking.first() {
+        let text = format!(
+            "{} of run {} cannot be pulled any more, because later runs have taken something that they need: {}@{} lacks \
+             {}",
+            counted(lacking.len() as u64, "image", "images"),
+            run.id,
+            first.repository,
+            first.manifest,
+            first.lacks
+        );
+        if !allow_missing {
+            return Err(Failure::refused(anyhow!("{text}. --allow-missing puts everything back all the same")));
+        }
+        output::error(&text);
+    }
+    let shown = Shown::new(Look::suitable(false));
     let back = pool.install(|| runs.put_back(&run, &shown.begin(Phase::Restore)));
     shown.finish();
     let back = back.with_context(|| format!("cannot put back what run {} has put aside", run.id))?;

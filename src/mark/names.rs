@@ -109,7 +109,7 @@ impl<'a> Walk<'a> {
 
     /// Whether the whole repository was named to go.
     pub(super) fn is_named_whole(&self) -> bool {
-        self.names_may_go() && self.wishes.policy.removal.names_repository(&self.repository.name)
+        self.names_may_go() && self.wishes.removal.names_repository(&self.repository.name)
     }
 
     /// Judges the tags, and makes roots of what they keep.
@@ -185,7 +185,7 @@ impl<'a> Walk<'a> {
             }
         }
         if self.names_may_go() {
-            let named = policy.removal.manifests_of(&repository.name).map(|digest| self.digests.id(digest));
+            let named = self.wishes.removal.manifests_of(&repository.name).map(|digest| self.digests.id(digest));
             names.seeds.extend(named.map(|id| (id, Cause::Named)));
             self.judge(&mut names, &judged);
         }
@@ -193,7 +193,7 @@ impl<'a> Walk<'a> {
     }
 
     fn was_named(&self, tag: &Tag) -> bool {
-        let removal = &self.wishes.policy.removal;
+        let removal = &self.wishes.removal;
         if removal.is_empty() || self.repository.removable.is_none() || tag.removable.is_none() {
             return false;
         }

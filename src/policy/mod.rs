@@ -15,7 +15,7 @@ pub use duration::parse_duration;
 pub use pattern::{RepositoryPattern, TagPattern};
 pub use protect::{Held, Protected};
 pub use referrers::{ReferrerKind, ReferrerTag, Subject};
-pub use removal::Removal;
+pub use removal::{Name, Removal, Request};
 pub use retention::{Because, Retention};
 
 use crate::inventory::{DigestId, LinkState, Repository, Tag};
@@ -34,7 +34,7 @@ pub struct Policy {
     /// What stays whatever else is asked for.
     pub protected: Protected,
     /// What goes because it was named.
-    pub removal: Removal,
+    pub request: Request,
 }
 
 impl Policy {
@@ -45,7 +45,7 @@ impl Policy {
             || self.drop_dangling_tags
             || self.prune_referrers
             || self.retention.is_some()
-            || !self.removal.is_empty()
+            || !self.request.names.is_empty()
     }
 }
 

@@ -7,7 +7,7 @@ use indicatif::{HumanBytes, HumanCount};
 
 use super::{Outcome, Report, RepositoryReport, RuleReport, TagReport};
 use crate::finding::{Finding, FindingKind, Severity};
-use crate::plan::{Action, ActionKind, Reason, Totals};
+use crate::plan::{Action, ActionKind, Plan, Reason, Totals};
 
 /// How many repositories a summary names.
 const TOP: usize = 10;
@@ -23,8 +23,10 @@ const INDENT: usize = 15;
 pub struct Style {
     /// Bold and colours, by ANSI escapes.
     pub colour: bool,
-    /// Every object with its reason, and every finding.
+    /// Every finding, and what was decided about every tag.
     pub verbose: bool,
+    /// Every object that goes, with its reason.
+    pub actions: bool,
 }
 
 /// Writes the report.
@@ -33,10 +35,8 @@ pub struct Style {
 /// Whatever the writer says.
 pub fn write(out: &mut dyn Write, report: &Report<'_>, style: Style) -> io::Result<()> {
     let mut page = Page { out, style };
-    if style.verbose && !report.plan.is_empty() {
-        for action in report.plan.actions() {
-            page.action(&action)?;
-        }
+    if style.actions && !report.plan.is_empty() {
+        actions(page.out, report.plan)?;
         writeln!(page.out)?;
     }
     if let Some(retention) = report.retention.as_ref().filter(|_| style.verbose) {
@@ -50,9 +50,37 @@ pub fn write(out: &mut dyn Write, report: &Report<'_>, style: Style) -> io::Resu
     page.retention(report)?;
     page.totals(report)?;
     page.repositories(report)?;
+    page.next_gc(report)?;
     page.findings(&report.findings)?;
     page.read_only(report)?;
     page.next(report)
+}
+
+/// Writes everything that a plan names, a line each.
+///
+/// # Errors
+/// Whatever the writer says.
+pub fn actions(out: &mut dyn Write, plan: &Plan) -> io::Result<()> {
+    plan.actions().try_for_each(|it| action(out, &it))
+}
+
+fn action(out: &mut dyn Write, action: &Action<'_>) -> io::Result<()> {
+    let mut line = format!("{:<12} {:<13}", kind(action.kind), reason(action.reason));
+    if let Some(repository) = action.repository {
+        line.push(' ');
+        line.push_str(repository.as_str());
+    }
+    if let Some(name) = action.name {
+        line.push(if action.kind == ActionKind::Upload { ' ' } else { ':' });
+        line.push_str(name);
+    }
+    if let Some(digest) = action.digest {
+        line.push_str(&format!(" {digest}"));
+    }
+    if let Some(size) = action.bytes {
+        line.push_str(&format!(" ({})", bytes(size)));
+    }
+    writeln!(out, "{line}")
 }
 
 /// A size for a person, in binary units.
@@ -114,7 +142,13 @@ impl Page<'_> {
         };
         // What was put aside is still on the disk.
         let heading = if report.quarantined() { "Put aside" } else { heading };
-        let sum = if totals.is_nothing() { "nothing".to_owned() } else { bytes(totals.bytes()) };
+        // A removal moves names; what it frees is for the next collection to say.
+        let (heading, sum) = match (report.command, totals.is_nothing()) {
+            (_, true) => (heading, "nothing".to_owned()),
+            ("rm", false) if totals.bytes() == 0 && report.dry_run => ("Would remove", String::new()),
+            ("rm", false) if totals.bytes() == 0 => ("Removed", String::new()),
+            _ => (heading, bytes(totals.bytes())),
+        };
         self.section(heading, &sum)?;
         for (kind, count, size, reason) in rows(totals, report) {
             let size = size.map(bytes).unwrap_or_default();
@@ -142,6 +176,18 @@ impl Page<'_> {
         Ok(())
     }
 
+    /// What the next collection frees; nothing if this one has freed it.
+    fn next_gc(&mut self, report: &Report<'_>) -> io::Result<()> {
+        let Some(next) = report.next_gc.filter(|_| report.plan.blobs.is_empty()) else { return Ok(()) };
+        let (all, by_this) = (next.bytes(), next.of_these_names.bytes);
+        let text = if all == by_this {
+            format!("frees {}", bytes(all))
+        } else {
+            format!("frees {}, {} of it because of this", bytes(all), bytes(by_this))
+        };
+        self.section("The next gc", &text)
+    }
+
     fn tag(&mut self, tag: &TagReport<'_>) -> io::Result<()> {
         let verdict = if tag.goes.is_some() { "let go" } else { "kept" };
         // To the minute: the seconds decide too, but nobody reads those.
@@ -154,7 +200,7 @@ impl Page<'_> {
     fn repositories(&mut self, report: &Report<'_>) -> io::Result<()> {
         let mut top: Vec<&RepositoryReport> =
             report.repositories.iter().filter(|repository| repository.exclusive_garbage_bytes > 0).collect();
-        if top.is_empty() {
+        if top.is_empty() || report.plan.blobs.is_empty() {
             return Ok(());
         }
         top.sort_by(|a, b| b.exclusive_garbage_bytes.cmp(&a.exclusive_garbage_bytes).then_with(|| a.name.cmp(&b.name)));
@@ -235,25 +281,6 @@ impl Page<'_> {
         Ok(())
     }
 
-    fn action(&mut self, action: &Action<'_>) -> io::Result<()> {
-        let mut line = format!("{:<12} {:<13}", kind(action.kind), reason(action.reason));
-        if let Some(repository) = action.repository {
-            line.push(' ');
-            line.push_str(repository.as_str());
-        }
-        if let Some(name) = action.name {
-            line.push(if action.kind == ActionKind::Upload { ' ' } else { ':' });
-            line.push_str(name);
-        }
-        if let Some(digest) = action.digest {
-            line.push_str(&format!(" {digest}"));
-        }
-        if let Some(size) = action.bytes {
-            line.push_str(&format!(" ({})", bytes(size)));
-        }
-        writeln!(self.out, "{line}")
-    }
-
     /// A heading with text beside it, wrapped.
     fn section(&mut self, heading: &str, text: &str) -> io::Result<()> {
         let mut lines = wrap(text, WIDTH - INDENT).into_iter();
@@ -306,9 +333,14 @@ fn rows(totals: &Totals, report: &Report<'_>) -> Vec<Row> {
         ("tag history", totals.tag_history.count, None, "names revisions that are gone or go".to_owned()),
         ("layer links", totals.layer_links.count, None, "no manifest of theirs needs them".to_owned()),
         ("uploads", totals.uploads.count, Some(totals.uploads.bytes), "never finished".to_owned()),
-        ("repositories", totals.repositories.count, None, "nothing left in them".to_owned()),
+        ("repositories", totals.repositories.count, None, why_repositories(report)),
     ];
     rows.into_iter().filter(|(_, count, ..)| *count > 0).collect()
+}
+
+fn why_repositories(report: &Report<'_>) -> String {
+    let mut whole = report.plan.repositories.iter().filter(|repository| repository.folder);
+    if whole.any(|repository| repository.is_named) { "named to go" } else { "nothing left in them" }.to_owned()
 }
 
 /// The reasons that there are, each once.

@@ -9,6 +9,7 @@ mod retention;
 pub use retention::{Decisions, RetentionReport, RuleReport, TagReport};
 use serde::{Serialize, Serializer};
 
+use crate::collect::NextGc;
 use crate::finding::{Finding, Severity};
 use crate::interlock::evidence::ReadOnly;
 use crate::plan::{Plan, Totals};
@@ -125,6 +126,8 @@ pub struct Report<'a> {
     pub plan: &'a Plan,
     /// What retention rules decided about each tag; `null` if there were none.
     pub retention: Option<RetentionReport<'a>>,
+    /// What the next collection would free once what was named has gone; `null` if nothing was named.
+    pub next_gc: Option<NextGc>,
     /// What was found on the way, the gravest first.
     pub findings: Vec<Finding>,
     /// How many requests were in flight at a time, at most, until the trash was deleted.

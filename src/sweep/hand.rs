@@ -386,6 +386,7 @@ mod tests {
             layer_links: vec![digest],
             uploads: vec![(upload, 7)],
             folder: false,
+            is_named: false,
         };
         for directly in [false, true] {
             let temp = tempfile::tempdir().unwrap();

@@ -81,14 +81,31 @@ fn help(command: &[&str]) -> String {
 }
 
 /// The flags of other programs that the documentation names.
-const OTHER_PROGRAMS: [&str; 8] =
-    ["--all-targets", "--check", "--depth", "--link", "--no-clobber", "--release", "--test", "--path"];
+const OTHER_PROGRAMS: [&str; 16] = [
+    "--all-targets",
+    "--check",
+    "--depth",
+    "--keep-daily",
+    "--keep-monthly",
+    "--keep-weekly",
+    "--lifecycle-policy-text",
+    "--link",
+    "--no-clobber",
+    "--no-tags",
+    "--path",
+    "--prune",
+    "--release",
+    "--repository-name",
+    "--tag",
+    "--test",
+];
 
 #[test]
 fn flags_are_those_of_the_help() {
-    let commands: [(&str, &[&str]); 5] = [
+    let commands: [(&str, &[&str]); 6] = [
         ("regsweep garbage-collect", &["gc"]),
         ("regsweep gc", &["gc"]),
+        ("regsweep rm", &["rm"]),
         ("regsweep trash list", &["trash", "list"]),
         ("regsweep trash restore", &["trash", "restore"]),
         ("regsweep trash purge", &["trash", "purge"]),

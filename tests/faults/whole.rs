@@ -163,7 +163,7 @@ fn looks_again(calls: &[Call]) -> BTreeSet<usize> {
 fn place_of(ended: &Ended) -> usize {
     match ended.complaint.as_ref().map(|complaint| complaint.how) {
         None => 0,
-        Some(How::Refused) => 1,
+        Some(How::Refused | How::NotThere) => 1,
         Some(How::Stopped) => 2,
         Some(How::Failed) => 3,
     }

@@ -40,7 +40,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseResult, TestError, Tes
 use rayon::ThreadPoolBuilder;
 use regsweep::collect::{self, Collection, collect};
 use regsweep::finding::{Finding, Findings};
-use regsweep::plan::{Action, ActionKind};
+use regsweep::plan::{self, Action, ActionKind};
 use regsweep::policy::Policy;
 use regsweep::progress::Unwatched;
 use regsweep::registry::Registry;
@@ -129,6 +129,7 @@ fn decide(root: &Path, untagged_goes: bool, remove_empty: bool) -> (Registry, Co
         young_since: None,
         max_delete: None,
         last_repositories: None,
+        scope: plan::Scope::Everything,
         now: Timestamp::now().as_second(),
     };
     let findings = Findings::default();

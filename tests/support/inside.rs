@@ -12,6 +12,7 @@ use regsweep::collect;
 use regsweep::finding::{Finding, Findings};
 use std::sync::LazyLock;
 
+use regsweep::plan::Scope;
 use regsweep::policy::Policy;
 use regsweep::progress::Unwatched;
 use regsweep::registry::Registry;
@@ -32,6 +33,7 @@ pub(crate) fn options() -> run::Options<'static> {
             young_since: None,
             max_delete: None,
             last_repositories: None,
+            scope: Scope::Everything,
             now: at.as_second(),
         },
         quarantine: false,

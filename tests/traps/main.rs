@@ -19,6 +19,7 @@ mod names;
 mod protect;
 mod referents;
 mod referrers;
+mod removal;
 mod retention;
 mod roots;
 mod runs;

@@ -118,12 +118,12 @@ fn t36_unknown_references_are_told() {
     let unknown = Manifest::docker("unknown", &["unknown"]).digest;
     let lines = [
         "# what runs",
-        "docker.io/library/nginx:1.25",
+        "mirror.example.org/library/nginx:1.25",
         "reg.example.com/team/app:v9",
         "team/ap:v1",
         &format!("reg.example.com/team/app@{unknown}"),
         "reg.example.com/team/app:v1",
-        "docker.io/library/nginx:1.25",
+        "mirror.example.org/library/nginx:1.25",
     ];
     let report = gc(&tree, &[&["--dry-run"][..], &protecting(&tree, &lines, &[])].concat()).report();
     let told: Vec<(&str, &str)> = report
@@ -134,7 +134,7 @@ fn t36_unknown_references_are_told() {
         .collect();
     assert_eq!(told.len(), 4, "{told:?}");
     for (severity, name) in [
-        ("info", "docker.io/library/nginx:1.25 (line 2)"),
+        ("info", "mirror.example.org/library/nginx:1.25 (line 2)"),
         ("warning", "team/app:v9 (line 3)"),
         ("warning", "team/ap:v1 (line 4)"),
         ("warning", &format!("{unknown} (line 5)")),

@@ -250,6 +250,7 @@ impl Scenario {
                 let missing: Vec<_> = objects.difference(&now).map(|object| tree.explain(object)).collect();
                 assert!(missing.is_empty(), "{}\nnot put back: {missing:#?}", told());
             }
+            Some(How::NotThere) => panic!("{}: nothing was named", told()),
             Some(How::Failed) => {
                 // Something that is being written is in the place of something to be put back: the next run does that.
                 tally.failed.fetch_add(1, Ordering::Relaxed);

@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use regsweep::collect::{self, Collection, collect};
 use regsweep::finding::Findings;
+use regsweep::plan::Scope;
 use regsweep::policy::Policy;
 use regsweep::progress::{Meter, Phase, Unwatched, Watch};
 use regsweep::registry::Registry;
@@ -53,6 +54,7 @@ fn scanned(registry: &Registry) -> Collection {
         young_since: None,
         max_delete: None,
         last_repositories: None,
+        scope: Scope::Everything,
         now: Timestamp::now().as_second(),
     };
     let collection = collect(registry, options, &Findings::default(), &Unwatched);

@@ -1,0 +1,152 @@
+//! `regsweep rm`: take names out, on disk.
+
+use regsweep::collect;
+use regsweep::plan::{Plan, Scope};
+use regsweep::policy::{Name, Policy, Request};
+use regsweep::report::{Report, human};
+use regsweep::run;
+use regsweep::threads::MOST;
+
+use super::target::{self, Evidence, Target};
+use super::work::{Began, Format, Output, Work};
+use super::{Exit, Failure, output};
+
+const EXAMPLES: &str = "\
+Examples:
+  One tag; others that point at the same image stay, and so does the image:
+    regsweep rm --registry-stopped /var/lib/registry team/app:v1.2
+
+  What would go with a whole namespace, and what would that free?
+    regsweep rm --dry-run --recursive /var/lib/registry team/old
+
+  An image and every tag that points at it, and its bytes at once:
+    regsweep rm --collect --registry-stopped /var/lib/registry team/app@sha256:...";
+
+/// Take out a tag, a manifest or a whole repository by name
+///
+/// An image goes with its last tag: its revision, its platforms and its signatures, as far as nothing that stays leads
+/// there. The blobs are for the next `gc`, or for this run with --collect. Like everything that changes the registry
+/// this needs evidence that the registry is read-only. `trash restore` brings back what went.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    target: Target,
+
+    /// What goes: `repository:tag` (only that tag), `repository@sha256:...` (the manifest and every tag that points at
+    /// it) or `repository` (all of it)
+    #[arg(value_name = "NAME", required = true)]
+    names: Vec<Name>,
+
+    /// Only report what would go; changes nothing at all
+    #[arg(short = 'd', long)]
+    dry_run: bool,
+
+    /// With the name of a repository or a namespace: everything below it as well
+    #[arg(short, long)]
+    recursive: bool,
+
+    /// Collect garbage in the same run, as `gc` does, so that the bytes are free at once. Then only --quarantine keeps
+    /// what goes
+    #[arg(long)]
+    collect: bool,
+
+    /// With --collect: keep what goes in the run's trash, for `regsweep trash restore`. Without --collect it is always
+    /// kept
+    #[arg(long, requires = "collect")]
+    quarantine: bool,
+
+    /// Go on although fewer than half of the repositories of the last completed run are left
+    #[arg(long)]
+    accept_shrink: bool,
+
+    /// How many requests are in flight at a time [default: as gc]
+    #[arg(short, long, value_name = "N", value_parser = target::parse_jobs)]
+    jobs: Option<usize>,
+
+    #[command(flatten)]
+    evidence: Evidence,
+
+    #[command(flatten)]
+    output: Output,
+}
+
+pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
+    let began = Began::now();
+    let request = Request { names: args.names.clone(), is_recursive: args.recursive };
+    let policy = Policy { request, ..Policy::default() };
+    let scope = if args.collect { Scope::Everything } else { Scope::Named };
+    let work = Work {
+        command: "rm",
+        target: &args.target,
+        evidence: &args.evidence,
+        output: &args.output,
+        policy_file: None,
+        dry_run: args.dry_run,
+        jobs: args.jobs,
+        options: run::Options {
+            collect: collect::Options {
+                policy: &policy,
+                uploads_older_than: collect::UPLOADS_OLDER_THAN,
+                remove_empty_repositories: false,
+                young_since: None,
+                max_delete: None,
+                last_repositories: None,
+                scope,
+                now: began.at.as_second(),
+            },
+            quarantine: args.quarantine || !args.collect,
+            accept_shrink: args.accept_shrink,
+            deleters: args.jobs.unwrap_or(MOST),
+            at: began.at,
+            window_began: began.window,
+        },
+    };
+    work.run(&|plan| tell(args, plan), &|report, has_ended_early| advice(args, report, has_ended_early))
+}
+
+/// Names what goes, before it does: where the result is for a program, on standard error.
+fn tell(args: &Args, plan: &Plan) {
+    let named = Plan { repositories: plan.repositories.clone(), blobs: Vec::new() };
+    let mut lines = Vec::new();
+    if args.output.quiet || human::actions(&mut lines, &named).is_err() {
+        return;
+    }
+    match args.output.format {
+        // Who has closed the pipe does not want to know.
+        Format::Human => drop(output::print(|out| out.write_all(&lines))),
+        Format::Json => output::say(String::from_utf8_lossy(&lines).trim_end()),
+    }
+}
+
+/// What to do next.
+fn advice(args: &Args, report: &Report<'_>, has_ended_early: bool) -> Vec<String> {
+    let mut advice = Vec::new();
+    if args.dry_run && !has_ended_early {
+        let mut flags = String::new();
+        for (given, flag) in [
+            (args.recursive, " --recursive"),
+            (args.collect, " --collect"),
+            (args.quarantine, " --quarantine"),
+            (args.accept_shrink, " --accept-shrink"),
+        ] {
+            if given {
+                flags.push_str(flag);
+            }
+        }
+        let registry = output::quoted(&args.target.registry);
+        let names: Vec<String> = args.names.iter().map(ToString::to_string).collect();
+        let (evidence, names) = (args.evidence.as_given(), names.join(" "));
+        if report.read_only.proven {
+            advice.push(format!("to do it: regsweep rm{flags}{evidence} {registry} {names}"));
+        } else if report.read_only.objections.is_empty() {
+            advice.push(format!(
+                "to do it, make the registry read-only (storage.maintenance.readonly.enabled: true) or stop it, then: \
+                 regsweep rm{flags} --registry URL {registry} {names} (or --config FILE, or --registry-stopped)"
+            ));
+        } else {
+            advice.push("to do it, first see to what speaks against it above".to_owned());
+        }
+    }
+    advice
+}

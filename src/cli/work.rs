@@ -1,0 +1,298 @@
+//! What `gc` and `rm` do alike: from their options to a report and an exit code.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use regsweep::collect::Collection;
+use regsweep::finding::{FindingKind, Findings, Severity};
+use regsweep::interlock::evidence::ReadOnly;
+use regsweep::layout::shown_path;
+use regsweep::plan::Plan;
+use regsweep::progress::Phase;
+use regsweep::report::human::{self, Style};
+use regsweep::report::{Outcome, PhaseReport, Report, RepositoryReport, RetentionReport, SCHEMA, Scanned, Tool};
+use regsweep::run::{self, Complaint, Ended, How};
+use regsweep::sweep::Swept;
+
+use super::output::{self, say};
+use super::progress::{Look, Shown};
+use super::target::{self, Evidence, Opened, Target};
+use super::{Exit, Failure};
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct Output {
+    /// Print nothing unless something is wrong
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+
+    /// Print every object with its reason, and every finding
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+
+    /// What to print
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub(crate) format: Format,
+
+    /// Write the report as JSON to this file as well
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// A summary for a person
+    Human,
+    /// The report as one JSON document
+    Json,
+}
+
+/// When a command began.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Began {
+    pub(crate) at: Timestamp,
+    pub(crate) window: Instant,
+}
+
+impl Began {
+    pub(crate) fn now() -> Began {
+        Began { at: Timestamp::now(), window: Instant::now() }
+    }
+}
+
+/// A command that sees, decides and, unless it is a dry run, does.
+pub(crate) struct Work<'a> {
+    /// Its name.
+    pub(crate) command: &'static str,
+    pub(crate) target: &'a Target,
+    pub(crate) evidence: &'a Evidence,
+    pub(crate) output: &'a Output,
+    /// The file that the retention rules come from.
+    pub(crate) policy_file: Option<&'a Path>,
+    pub(crate) dry_run: bool,
+    pub(crate) jobs: Option<usize>,
+    pub(crate) options: run::Options<'a>,
+}
+
+impl Work<'_> {
+    /// Does it. `decided` is told what goes before it does; `advice` says what to do next, from a report and whether the
+    /// run has ended early.
+    pub(crate) fn run(
+        &self,
+        decided: &(dyn Fn(&Plan) + Sync),
+        advice: &dyn Fn(&Report<'_>, bool) -> Vec<String>,
+    ) -> Result<Exit, Failure> {
+        let opened = self.target.open(self.evidence.config())?;
+        let read_only = self.evidence.gather(&opened)?;
+        let findings = Findings::default();
+        let shown = Shown::new(Look::suitable(self.output.quiet));
+        let jobs = self.jobs.unwrap_or_else(|| target::jobs(&opened.registry));
+        let pool = target::pool(jobs)?;
+        let (registry, watch) = (&opened.registry, &shown);
+        let ended = pool.install(|| {
+            if self.dry_run {
+                run::dry_run(registry, self.options, &findings, watch)
+            } else if read_only.proven {
+                run::real_run_telling(registry, self.options, &findings, watch, decided)
+            } else {
+                let text = read_only.refusal(registry.root());
+                Ended { complaint: Some(Complaint { how: How::Refused, text }), ..Ended::default() }
+            }
+        });
+        shown.finish();
+        self.finish(&opened, read_only, findings, jobs, ended, advice)
+    }
+
+    /// Makes the report of what has ended, writes it, and finds the exit code.
+    fn finish(
+        &self,
+        opened: &Opened,
+        read_only: ReadOnly,
+        findings: Findings,
+        jobs: usize,
+        ended: Ended,
+        advice: &dyn Fn(&Report<'_>, bool) -> Vec<String>,
+    ) -> Result<Exit, Failure> {
+        let outcome = outcome(&ended);
+        let Ended { collection, swept, removed, complaint } = ended;
+        let nothing = Plan::default();
+        let plan = collection.as_ref().map_or(&nothing, |collection| &collection.plan);
+        let mut report = Report {
+            schema: SCHEMA,
+            tool: Tool::THIS,
+            command: self.command,
+            dry_run: self.dry_run,
+            delete_untagged: self.options.collect.policy.delete_untagged,
+            root: shown_path(opened.registry.root()),
+            run: swept.as_ref().and_then(|swept| swept.run.as_ref()).map(ToString::to_string),
+            started_at: self.options.at.to_string(),
+            finished_at: Timestamp::now().to_string(),
+            read_only,
+            scanned: collection.as_ref().map(scanned).unwrap_or_default(),
+            garbage: plan.totals(),
+            removed,
+            repositories: collection.as_ref().map(repositories).unwrap_or_default(),
+            plan,
+            retention: self.retention(collection.as_ref()),
+            next_gc: collection.as_ref().and_then(|collection| collection.next_gc),
+            findings: findings.into_sorted(),
+            jobs,
+            phases: phases(collection.as_ref(), swept.as_ref()),
+            window_seconds: swept.as_ref().map(|swept| swept.window_seconds),
+            quarantine: self.options.quarantine,
+            outcome,
+            advice: Vec::new(),
+        };
+        report.advice = advice(&report, complaint.is_some());
+        report.advice.extend(self.more_advice(&report));
+
+        if let Some(path) = &self.output.report {
+            write_report(path, &report)?;
+        }
+        let is_mistaken = complaint.as_ref().is_some_and(|complaint| complaint.how == How::NotThere);
+        let print = match self.output.format {
+            Format::Json => output::print(|out| {
+                serde_json::to_writer(&mut *out, &report)?;
+                writeln!(out)
+            }),
+            // Who was refused, or has mistaken a name, reads the line that says why.
+            Format::Human if self.output.quiet || collection.is_none() || is_mistaken => Ok(()),
+            Format::Human => {
+                let verbose = self.output.verbose;
+                // Whoever named something has read what goes before it went.
+                let actions = verbose || self.command == "rm" && self.dry_run;
+                let style = Style { colour: output::colours(), verbose, actions };
+                output::print(|out| human::write(out, &report, style))
+            }
+        };
+        print.context("cannot write to standard output")?;
+
+        if self.output.quiet {
+            // Why it was refused or stopped is said below.
+            let is_told = |kind| matches!(kind, FindingKind::Refused | FindingKind::Stopped);
+            let errors = report.findings.iter().filter(|finding| finding.severity == Severity::Error);
+            for finding in errors.filter(|finding| !is_told(finding.kind)) {
+                output::error(&format!("{}: {}", finding.path, finding.message));
+            }
+        }
+        match complaint {
+            Some(Complaint { how, text }) => {
+                if how == How::Refused && collection.is_none() && text.contains('\n') {
+                    say(text.trim_end());
+                } else {
+                    output::error(&text);
+                }
+                Ok(match how {
+                    How::Refused => Exit::Refused,
+                    How::Stopped => Exit::Stopped,
+                    How::Failed | How::NotThere => Exit::Failed,
+                })
+            }
+            None if report.has_damage() => Ok(Exit::Damage),
+            None => Ok(Exit::Done),
+        }
+    }
+
+    fn retention<'a>(&'a self, collection: Option<&'a Collection>) -> Option<RetentionReport<'a>> {
+        let Collection { inventory, marking, .. } = collection?;
+        let retention = self.options.collect.policy.retention.as_ref()?;
+        Some(RetentionReport::new(self.policy_file.map(shown_path), retention, inventory, marking))
+    }
+
+    /// What to do next, whatever the command was.
+    fn more_advice(&self, report: &Report<'_>) -> Vec<String> {
+        let mut advice = Vec::new();
+        let registry = output::quoted(&self.target.registry);
+        let evidence = self.evidence.as_given();
+        if report.removed.blobs.count > 0 {
+            advice.push(
+                "restart the registry before anybody pushes (with redis: flush its cache): its cache still knows the \
+                 removed blobs, and a push of one of them would be answered \"already exists\" and leave a broken image"
+                    .to_owned(),
+            );
+        }
+        if report.quarantine
+            && let Some(run) = &report.run
+        {
+            advice.push(format!(
+                "what went is kept in run {run}: `regsweep trash restore{evidence} {registry} {run}` brings it back, \
+                 `regsweep trash purge {registry}` frees the space"
+            ));
+        }
+        if !report.read_only.proven || !report.read_only.objections.is_empty() {
+            // The way to collect has said so already.
+            let is_said = |line: &str| self.dry_run && line.starts_with("nothing shows that the registry is read-only");
+            advice.extend(report.read_only.advice.iter().filter(|line| !is_said(line)).cloned());
+        }
+        advice
+    }
+}
+
+fn outcome(ended: &Ended) -> Outcome {
+    match &ended.complaint {
+        Some(Complaint { how: How::Refused | How::NotThere, .. }) => Outcome::Refused,
+        Some(_) => Outcome::Incomplete,
+        None if ended.swept.as_ref().is_some_and(|swept| !swept.is_complete) => Outcome::Incomplete,
+        None => Outcome::Complete,
+    }
+}
+
+fn scanned(collection: &Collection) -> Scanned {
+    let inventory = &collection.inventory;
+    Scanned {
+        repositories: inventory.repositories.len() as u64,
+        revisions: inventory.revisions(),
+        tags: inventory.tags(),
+        layer_links: inventory.layer_links(),
+        uploads: inventory.uploads(),
+        blobs: inventory.digests.blobs().len() as u64,
+        untagged_revisions_kept: collection.marking.repositories.iter().map(|marking| marking.untagged_kept).sum(),
+        young_blobs_kept: collection.young_blobs,
+    }
+}
+
+fn repositories(collection: &Collection) -> Vec<RepositoryReport> {
+    let plans = &collection.plan.repositories;
+    let seen = collection.inventory.repositories.iter();
+    let marked = collection.marking.repositories.iter().zip(&collection.exclusive_garbage_bytes);
+    seen.zip(marked)
+        .map(|(repository, (marking, &exclusive_garbage_bytes))| {
+            let plan = plans.binary_search_by(|plan| plan.name.as_str().cmp(&repository.name)).ok();
+            RepositoryReport {
+                name: repository.name.to_string(),
+                tags: repository.tags.len() as u64,
+                revisions: repository.revision_links() as u64,
+                garbage_revisions: plan.map_or(0, |place| plans[place].revisions.len() as u64),
+                exclusive_garbage_bytes,
+                tainted: marking.tainted,
+            }
+        })
+        .collect()
+}
+
+fn phases(collection: Option<&Collection>, swept: Option<&Swept>) -> Vec<PhaseReport> {
+    let seen = collection.iter().flat_map(|collection| collection.seconds.iter().copied());
+    let done =
+        swept.into_iter().flat_map(|swept| [Phase::Links, Phase::Blobs, Phase::Purge].into_iter().zip(swept.seconds));
+    seen.chain(done).map(|(phase, seconds)| PhaseReport { name: phase.name(), seconds }).collect()
+}
+
+/// Writes the report to a file that the operator named. It lies outside of what this tool collects, and is replaced as
+/// a whole: whoever reads it sees the last report or this one.
+#[expect(clippy::disallowed_methods, reason = "the operator named this file; it is no part of the registry")]
+fn write_report(path: &Path, report: &Report<'_>) -> Result<(), Failure> {
+    let write = || -> io::Result<()> {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(".tmp");
+        let temporary = path.with_file_name(name);
+        let mut out = io::BufWriter::new(std::fs::File::create(&temporary)?);
+        serde_json::to_writer(&mut out, report)?;
+        io::Write::write_all(&mut out, b"\n")?;
+        out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+        std::fs::rename(&temporary, path)
+    };
+    write().with_context(|| format!("cannot write the report to {}", shown_path(path))).map_err(Failure::from)
+}
