@@ -186,6 +186,14 @@ impl<'w> Builder<'w> {
                     repository.delete_by_hand(TAGS[*tag], &self.manifests[place]);
                 }
             }
+            Step::Sign { subject, signature } => {
+                self.push(repository, *signature, &[]);
+                let subject = &self.manifests[*subject].digest;
+                // By sha512 the name would be longer than a tag may be.
+                if let Some(hex) = subject.strip_prefix("sha256:") {
+                    repository.tag(&format!("sha256-{hex}.sig"), &self.manifests[*signature]);
+                }
+            }
             Step::StrayLayer(layer) => _ = repository.stray_layer(&format!("pool {layer}")),
             Step::Upload { stale } => {
                 let age = if *stale { 2000 * HOUR } else { HOUR };

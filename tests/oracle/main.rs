@@ -41,22 +41,27 @@ use rayon::ThreadPoolBuilder;
 use regsweep::collect::{self, Collection, collect};
 use regsweep::finding::{Finding, Findings};
 use regsweep::plan::{self, Action, ActionKind};
-use regsweep::policy::Policy;
+use regsweep::policy::retention::{Effect, Keep, Rule};
+use regsweep::policy::{Policy, Retention, TagPattern};
 use regsweep::progress::Unwatched;
 use regsweep::registry::Registry;
 use regsweep::sweep::{self, sweep};
 
 use built::Built;
-use naive::{Disk, fixpoint, garbage};
+use naive::{Disk, Wish, fixpoint, garbage};
 use support::formats::sha256;
 use support::tree::blob_object;
-use world::{Scope, World, worlds};
+use world::{Scope, TAGS, World, worlds};
 
 /// How many registries the first property sees by default: all of this crate together takes some 15 s in a debug build.
 const REGISTRIES: u32 = 240;
 
-/// With and without `--delete-untagged`.
-const MODES: [bool; 2] = [false, true];
+/// With and without `--delete-untagged`, with and without a rule.
+fn modes(world: &World) -> [Wish; 4] {
+    let wish = |untagged_goes, going| Wish { untagged_goes, going };
+    let going = Some(world.going);
+    [wish(false, None), wish(true, None), wish(false, going), wish(true, going)]
+}
 
 /// Holds a property to so many random registries (of [`REGISTRIES`]); fails with the smallest one that breaks it.
 fn holds(property: &str, share: u32, scope: Scope, test: impl Fn(&World) -> TestCaseResult) {
@@ -119,11 +124,25 @@ fn thousands(count: u64) -> String {
     text
 }
 
+/// The wish as a policy: one rule about the pool's tags that keeps those that are not to go, and no floor.
+fn policy(wish: Wish) -> Policy {
+    let rule = |going: [bool; TAGS.len()]| {
+        let staying: Vec<&str> = TAGS.into_iter().zip(going).filter(|(_, goes)| !goes).map(|(tag, _)| tag).collect();
+        let pattern = if staying.is_empty() { "none".to_owned() } else { staying.join("|") };
+        let keep = Keep { tags: vec![TagPattern::parse(&pattern).unwrap()], ..Keep::default() };
+        let mut rule = Rule::new("staying", Effect::Keep(keep));
+        rule.tags = vec![TagPattern::parse(&TAGS.join("|")).unwrap()];
+        Retention { rules: vec![rule], floor: 0 }
+    };
+    Policy { delete_untagged: wish.untagged_goes, retention: wish.going.map(rule), ..Policy::default() }
+}
+
 /// What regsweep sees and decides.
-fn decide(root: &Path, untagged_goes: bool, remove_empty: bool) -> (Registry, Collection, Vec<Finding>) {
+fn decide(root: &Path, wish: Wish, remove_empty: bool) -> (Registry, Collection, Vec<Finding>) {
     let registry = Registry::open(root).unwrap();
+    let policy = policy(wish);
     let options = collect::Options {
-        policy: &Policy { delete_untagged: untagged_goes, ..Policy::default() },
+        policy: &policy,
         uploads_older_than: 7 * 24 * 3600,
         remove_empty_repositories: remove_empty,
         young_since: None,
@@ -174,8 +193,13 @@ fn same(built: &Built, what: &str, [left, right]: [(&str, &BTreeSet<String>); 2]
     )))
 }
 
-fn mode(untagged_goes: bool) -> &'static str {
-    if untagged_goes { "with --delete-untagged" } else { "by default" }
+fn mode(wish: Wish) -> &'static str {
+    match (wish.untagged_goes, wish.going) {
+        (false, None) => "by default",
+        (true, None) => "with --delete-untagged",
+        (false, Some(_)) => "with a rule",
+        (true, Some(_)) => "with a rule and --delete-untagged",
+    }
 }
 
 #[test]
@@ -185,18 +209,18 @@ fn the_plan_equals_the_oracle() {
         let built = Built::new(world);
         let disk = Disk::read(&built.tree);
         let mut features = disk.features();
-        for untagged_goes in MODES {
-            let kept = fixpoint(&disk, untagged_goes);
-            let oracle = garbage(&built.tree, &disk, &kept, world.remove_empty);
-            let (_, collection, _) = decide(&built.tree.root(), untagged_goes, world.remove_empty);
+        for wish in modes(world) {
+            let kept = fixpoint(&disk, wish);
+            let oracle = garbage(&built.tree, &disk, wish, &kept, world.remove_empty);
+            let (_, collection, _) = decide(&built.tree.root(), wish, world.remove_empty);
             let plan = named(&collection);
-            same(&built, mode(untagged_goes), [("the plan", &plan), ("the oracle", &oracle)])?;
+            same(&built, mode(wish), [("the plan", &plan), ("the oracle", &oracle)])?;
             let by_oracle: BTreeSet<&str> =
                 kept.iter().filter(|(_, kept)| kept.tainted).map(|(name, _)| name.as_str()).collect();
             let repositories = collection.inventory.repositories.iter().zip(&collection.marking.repositories);
             let by_plan: BTreeSet<&str> =
                 repositories.filter(|(_, marked)| marked.tainted).map(|(repository, _)| &*repository.name).collect();
-            prop_assert_eq!(&by_plan, &by_oracle, "tainted {}", mode(untagged_goes));
+            prop_assert_eq!(&by_plan, &by_oracle, "tainted {}", mode(wish));
             seen.add("plans", 1);
             seen.add("actions", oracle.len());
             features.extend((!by_oracle.is_empty()).then_some("taint"));
@@ -205,6 +229,13 @@ fn the_plan_equals_the_oracle() {
             features.extend(oracle.iter().any(|object| object.contains(" history ")).then_some("garbage history"));
             features.extend(oracle.iter().any(|object| object.contains(" layer ")).then_some("garbage layer links"));
             features.extend(oracle.iter().any(|object| !object.contains(' ')).then_some("empty repositories"));
+            let goes = |end: &str| {
+                oracle.iter().any(|it| it.contains(" tag ") && !it.contains(" history ") && it.ends_with(end))
+            };
+            if wish.going.is_some() {
+                features.extend(TAGS.iter().any(|tag| goes(&format!(" {tag}"))).then_some("tags let go"));
+            }
+            features.extend(goes(".sig").then_some("signatures that go"));
         }
         seen.add("registries", 1);
         features.into_iter().for_each(|feature| seen.add(feature, 1));
@@ -232,6 +263,9 @@ fn the_plan_equals_the_oracle() {
         ("referrers", 4),
         ("chains of referrers", 40),
         ("untagged", 2),
+        ("signatures", 4),
+        ("signatures that go", 12),
+        ("tags let go", 3),
         ("two tags of one digest", 10),
         ("tag history", 4),
         ("tags deleted by hand", 12),
@@ -251,38 +285,49 @@ fn the_plan_equals_the_oracle() {
 fn a_real_run_does_what_the_plan_says() {
     let seen = Seen::default();
     holds("a real run does what the plan says", REGISTRIES / 4, Scope::Everything, |world| {
-        for untagged_goes in MODES {
+        for wish in modes(world) {
             let built = Built::new(world);
             let tree = &built.tree;
-            let (before, delivered) = (tree.objects(), tree.deliverable(!untagged_goes));
+            let (before, delivered) = (tree.objects(), tree.deliverable(!wish.untagged_goes));
             let window_began = Instant::now();
-            let (registry, collection, _) = decide(&tree.root(), untagged_goes, world.remove_empty);
+            let (registry, collection, _) = decide(&tree.root(), wish, world.remove_empty);
             if collection.brake.is_some() {
                 seen.add("stopped", 1);
                 continue;
             }
             let plan = named(&collection);
             let options =
-                sweep::Options { quarantine: false, delete_untagged: untagged_goes, deleters: 1, window_began };
+                sweep::Options { quarantine: false, delete_untagged: wish.untagged_goes, deleters: 1, window_began };
             let (inventory, findings) = (&collection.inventory, Findings::default());
             let swept = sweep(&registry, inventory, &collection.plan, options, &findings, &Unwatched);
-            prop_assert_eq!(findings.into_sorted(), Vec::new(), "{}", mode(untagged_goes));
+            prop_assert_eq!(findings.into_sorted(), Vec::new(), "{}", mode(wish));
             let swept = swept.map_err(|error| TestCaseError::fail(error.to_string()))?;
             prop_assert!(swept.is_complete);
             let totals = collection.plan.totals();
-            prop_assert_eq!(swept.removed, totals, "counts and bytes {}", mode(untagged_goes));
+            prop_assert_eq!(swept.removed, totals, "counts and bytes {}", mode(wish));
 
             let left = tree.objects();
             // What is inside a tag that goes, goes with it.
             let is_in_a_tag =
                 |object: &String| object.rsplit_once(" history ").is_some_and(|(tag, _)| plan.contains(tag));
             let gone = before.difference(&left).filter(|object| !is_in_a_tag(object)).cloned().collect();
-            same(&built, mode(untagged_goes), [("the plan", &plan), ("what went", &gone)])?;
-            let now = tree.deliverable(!untagged_goes);
-            same(&built, mode(untagged_goes), [("before", &delivered), ("after", &now)])?;
-            let (_, again, _) = decide(&tree.root(), untagged_goes, world.remove_empty);
+            same(&built, mode(wish), [("the plan", &plan), ("what went", &gone)])?;
+            let now = tree.deliverable(!wish.untagged_goes);
+            // What the plan names may be lost, and nothing else.
+            let is_named = |fact: &&String| {
+                let (who, _) = fact.split_once(" gets ").unwrap();
+                let object = match who.split_once('@') {
+                    Some((repository, digest)) => format!("{repository} revision {digest}"),
+                    None => who.rsplit_once(':').map(|(name, tag)| format!("{name} tag {tag}")).unwrap(),
+                };
+                wish.going.is_some() && plan.contains(&object) || who.ends_with(".sig") && plan.contains(&object)
+            };
+            let owed = delivered.iter().filter(|fact| !is_named(fact)).cloned().collect();
+            let now = now.iter().filter(|fact| !is_named(fact)).cloned().collect();
+            same(&built, mode(wish), [("before", &owed), ("after", &now)])?;
+            let (_, again, _) = decide(&tree.root(), wish, world.remove_empty);
             let (again, nothing) = (named(&again), BTreeSet::new());
-            same(&built, mode(untagged_goes), [("the second plan", &again), ("an empty plan", &nothing)])?;
+            same(&built, mode(wish), [("the second plan", &again), ("an empty plan", &nothing)])?;
             seen.add("sweeps", 1);
             seen.add("things", plan.len());
             seen.add("facts", delivered.len());
@@ -305,8 +350,8 @@ fn a_real_run_does_what_the_plan_says() {
 fn threads_and_the_order_of_writing_change_nothing() {
     let pools: Vec<_> = [1, 2, 16].map(|threads| ThreadPoolBuilder::new().num_threads(threads).build().unwrap()).into();
     // What the report would print, without the sizes on disk: a file system settles those when it likes.
-    let text = |root: &Path, untagged_goes: bool, remove_empty: bool| -> Vec<String> {
-        let (_, collection, findings) = decide(root, untagged_goes, remove_empty);
+    let text = |root: &Path, wish: Wish, remove_empty: bool| -> Vec<String> {
+        let (_, collection, findings) = decide(root, wish, remove_empty);
         let mut actions: Vec<Action<'_>> = collection.plan.actions().collect();
         actions.iter_mut().for_each(|action| action.disk_bytes = None);
         let actions = actions.iter().map(|action| serde_json::to_string(action).unwrap());
@@ -318,14 +363,14 @@ fn threads_and_the_order_of_writing_change_nothing() {
     holds("threads and the order of writing change nothing", REGISTRIES / 3, Scope::Everything, |world| {
         let (built, reversed) = (Built::new(world), Built::reversed(world));
         let (root, other) = (built.tree.root(), reversed.tree.root());
-        for untagged_goes in MODES {
-            let mut texts = pools.iter().map(|pool| pool.install(|| text(&root, untagged_goes, world.remove_empty)));
+        for wish in modes(world) {
+            let mut texts = pools.iter().map(|pool| pool.install(|| text(&root, wish, world.remove_empty)));
             let one_thread = texts.next().unwrap();
             for (text, threads) in texts.zip([2, 16]) {
-                prop_assert_eq!(&text, &one_thread, "{} threads, {}", threads, mode(untagged_goes));
+                prop_assert_eq!(&text, &one_thread, "{} threads, {}", threads, mode(wish));
             }
-            let other_order = pools[1].install(|| text(&other, untagged_goes, world.remove_empty));
-            prop_assert_eq!(&other_order, &one_thread, "the other order, {}", mode(untagged_goes));
+            let other_order = pools[1].install(|| text(&other, wish, world.remove_empty));
+            prop_assert_eq!(&other_order, &one_thread, "the other order, {}", mode(wish));
             seen.add("plans", 4);
             seen.add("lines", one_thread.len() - 2);
         }

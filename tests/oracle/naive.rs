@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::support::formats::{is_digest, sha256, sha512};
 use crate::support::tree::{Tree, blob_object};
+use crate::world::TAGS;
 
 type Digests = BTreeSet<String>;
 
@@ -132,7 +133,79 @@ impl Link {
     }
 }
 
+/// What the operator asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wish {
+    pub(crate) untagged_goes: bool,
+    /// Which of the pool's tags a rule lets go; `None` if there is no rule.
+    pub(crate) going: Option<[bool; TAGS.len()]>,
+}
+
+impl Wish {
+    /// Whether any tag may go that somebody could pull.
+    fn lets_names_go(self) -> bool {
+        self.untagged_goes || self.going.is_some()
+    }
+}
+
 impl Repository {
+    /// Whether the rule lets this tag go. One that cannot be pulled is none of its business.
+    fn is_expired(&self, disk: &Disk, wish: Wish, name: &str, tag: &Tag) -> bool {
+        let Some(going) = wish.going else { return false };
+        let is_named = TAGS.iter().zip(going).any(|(it, goes)| *it == name && goes);
+        is_named && self.whole_target(disk, tag).is_some()
+    }
+
+    /// What a tag points at, where that can be pulled.
+    fn whole_target(&self, disk: &Disk, tag: &Tag) -> Option<String> {
+        tag.current.target().filter(|digest| self.has_link(digest) && disk.manifest(digest).is_some())
+    }
+
+    /// What the tag of a signature is about, and the signature.
+    fn signed(&self, disk: &Disk, wish: Wish, name: &str, tag: &Tag) -> Option<(String, String)> {
+        let hex = name.strip_prefix("sha256-")?.strip_suffix(".sig").filter(|_| wish.lets_names_go())?;
+        let (subject, signature) = (format!("sha256:{hex}"), self.whole_target(disk, tag)?);
+        (subject != signature).then_some((subject, signature))
+    }
+
+    /// Every revision that is about this manifest, and every signature of it.
+    fn about(&self, disk: &Disk, wish: Wish, digest: &String) -> Digests {
+        let is_about = |it: &&String| disk.manifest(it).is_some_and(|it| it.subject.as_ref() == Some(digest));
+        let linked = self.revisions.keys().filter(|it| self.has_link(it)).filter(is_about).cloned();
+        let signed = self.tags.iter().filter_map(|(name, tag)| self.signed(disk, wish, name, tag));
+        linked.chain(signed.filter(|(subject, _)| subject == digest).map(|(_, signature)| signature)).collect()
+    }
+
+    /// What tags that go led to, and what belongs to that. Some of it may be needed all the same.
+    pub(crate) fn let_go(&self, disk: &Disk, wish: Wish) -> Digests {
+        let expired = self.tags.iter().filter(|(name, tag)| self.is_expired(disk, wish, name, tag));
+        let mut let_go: Digests = expired.filter_map(|(_, tag)| tag.current.target()).collect();
+        loop {
+            let before = let_go.len();
+            for digest in let_go.clone() {
+                let_go.extend(disk.children(&digest));
+                let_go.extend(self.about(disk, wish, &digest));
+            }
+            if let_go.len() == before {
+                return let_go;
+            }
+        }
+    }
+
+    /// Whether nothing says that a manifest was here: then it did not go in this run.
+    fn was_gone(&self, let_go: &Digests, digest: &String) -> bool {
+        !self.has_link(digest) && !let_go.contains(digest)
+    }
+
+    /// Whether a tag goes.
+    fn goes(&self, disk: &Disk, wish: Wish, kept: &Kept, name: &str, tag: &Tag) -> bool {
+        let signed = self.signed(disk, wish, name, tag);
+        let goes_with = |(subject, _): (String, String)| {
+            !kept.live.contains(&subject) && !self.was_gone(&self.let_go(disk, wish), &subject)
+        };
+        self.is_deleted(tag) || self.is_expired(disk, wish, name, tag) || signed.is_some_and(goes_with)
+    }
+
     fn has_link(&self, digest: &str) -> bool {
         self.revisions.get(digest).is_some_and(|link| *link != Link::None)
     }
@@ -195,7 +268,7 @@ pub(crate) struct Kept {
 }
 
 /// What every repository keeps. All rules only ever add, so there is one answer, whatever the order.
-pub(crate) fn fixpoint(disk: &Disk, untagged_goes: bool) -> BTreeMap<String, Kept> {
+pub(crate) fn fixpoint(disk: &Disk, wish: Wish) -> BTreeMap<String, Kept> {
     let mut all: BTreeMap<String, Kept> =
         disk.repositories.keys().map(|name| (name.clone(), Kept::default())).collect();
     loop {
@@ -203,8 +276,19 @@ pub(crate) fn fixpoint(disk: &Disk, untagged_goes: bool) -> BTreeMap<String, Kep
         for (name, repository) in &disk.repositories {
             let Kept { tagged, live, needed, tainted } = all.get_mut(name).unwrap();
             let revisions = &repository.revisions;
+            let let_go = repository.let_go(disk, wish);
             // A tag keeps its target; all that it ever pointed at, where nobody can tell which that is.
-            for tag in repository.tags.values().filter(|tag| !repository.is_deleted(tag)) {
+            for (name, tag) in repository.tags.iter().filter(|(_, tag)| !repository.is_deleted(tag)) {
+                if repository.is_expired(disk, wish, name, tag) {
+                    continue;
+                }
+                // The tag of a signature keeps it while what is signed is live, or was gone before.
+                if let Some((subject, signature)) = repository.signed(disk, wish, name, tag) {
+                    if live.contains(&subject) || repository.was_gone(&let_go, &subject) {
+                        live.insert(signature);
+                    }
+                    continue;
+                }
                 match &tag.current {
                     Link::To(digest) => _ = tagged.insert(digest.clone()),
                     Link::None | Link::Damaged => tagged.extend(tag.history.iter().cloned()),
@@ -215,18 +299,25 @@ pub(crate) fn fixpoint(disk: &Disk, untagged_goes: bool) -> BTreeMap<String, Kep
                     Link::Damaged => tag.history.is_empty(),
                 };
             }
-            // So does a revision link, unless untagged manifests are to go; one that says nothing may be needed.
-            let is_root = |link: &Link| *link != Link::None && (!untagged_goes || *link == Link::Damaged);
-            live.extend(revisions.iter().filter(|(_, link)| is_root(link)).map(|(digest, _)| digest.clone()));
+            // So does a revision link, unless untagged manifests are to go, or what a tag led to that goes; one that says
+            // nothing may be needed.
+            let goes = |digest: &String| wish.untagged_goes || let_go.contains(digest);
+            let is_root = |digest: &String, link: &Link| match link {
+                Link::None => false,
+                Link::Damaged => true,
+                Link::To(_) => !goes(digest),
+            };
+            let roots = revisions.iter().filter(|(digest, link)| is_root(digest, link));
+            live.extend(roots.map(|(digest, _)| digest.clone()));
             live.extend(tagged.iter().cloned());
             // What is live keeps what it lists, what its link names in its place, and those whose subject it is.
             for set in [&mut *tagged, live] {
                 for digest in set.clone() {
                     set.extend(disk.children(&digest));
                     set.extend(revisions.get(&digest).and_then(Link::target));
-                    let about = |it: &&String| disk.manifest(it).is_some_and(|it| it.subject.as_ref() == Some(&digest));
-                    let linked = revisions.keys().filter(|it| repository.has_link(it));
-                    set.extend(linked.filter(about).filter(|_| untagged_goes).cloned());
+                    if wish.lets_names_go() {
+                        set.extend(repository.about(disk, wish, &digest));
+                    }
                 }
             }
             needed.extend(live.iter().flat_map(|it| disk.manifest(it)).flat_map(|it| it.names.iter().cloned()));
@@ -258,7 +349,13 @@ impl Link {
 }
 
 /// Everything that goes, by the names of the witness.
-pub(crate) fn garbage(tree: &Tree, disk: &Disk, kept: &BTreeMap<String, Kept>, remove_empty: bool) -> BTreeSet<String> {
+pub(crate) fn garbage(
+    tree: &Tree,
+    disk: &Disk,
+    wish: Wish,
+    kept: &BTreeMap<String, Kept>,
+    remove_empty: bool,
+) -> BTreeSet<String> {
     let mut garbage = BTreeSet::new();
     let has_revisions = disk.repositories.values().any(|it| it.revisions.keys().any(|digest| it.has_link(digest)));
     // Half of the volume is not mounted.
@@ -274,7 +371,8 @@ pub(crate) fn garbage(tree: &Tree, disk: &Disk, kept: &BTreeMap<String, Kept>, r
         }
         let revisions = repository.revisions.keys().filter(|it| !live.contains(*it));
         let layers = repository.layers.keys().filter(|it| !needed.contains(*it));
-        let (tags, staying): (Vec<_>, Vec<_>) = repository.tags.iter().partition(|(_, tag)| repository.is_deleted(tag));
+        let (tags, staying): (Vec<_>, Vec<_>) =
+            repository.tags.iter().partition(|(tag_name, tag)| repository.goes(disk, wish, &kept[name], tag_name, tag));
         for (name, tag) in &staying {
             let former = tag.history.iter().filter(|it| !live.contains(*it));
             garbage.extend(former.map(|digest| on_disk.history_object(name, digest)));
@@ -325,6 +423,7 @@ impl Disk {
             let targets: Vec<String> = repository.tags.values().filter_map(|tag| tag.current.target()).collect();
             has("two tags of one digest", targets.iter().collect::<BTreeSet<_>>().len() < targets.len());
             for tag in repository.tags.values() {
+                has("signatures", repository.tags.keys().any(|name| name.ends_with(".sig")));
                 has("tag history", tag.history.len() > 1);
                 has("tags deleted by hand", repository.is_deleted(tag));
                 has("damaged tags", !matches!(tag.current, Link::To(_)));

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::built::Built;
+use super::naive::Wish;
 use super::world::Scope;
 use super::{REGISTRIES, Seen, decide, holds, mode, named, same, thousands};
 use crate::support::real::disk::{blobs_of, copy_tree};
@@ -15,6 +16,7 @@ use crate::support::real::stock_collector;
 use crate::support::tree::blob_object;
 
 fn takes_the_same_blobs(property: &str, scope: Scope, untagged_goes: bool) {
+    let wish = Wish { untagged_goes, going: None };
     let seen = Seen::default();
     holds(property, REGISTRIES / 12, scope, |world| {
         let built = Built::new(world);
@@ -25,9 +27,9 @@ fn takes_the_same_blobs(property: &str, scope: Scope, untagged_goes: bool) {
         prop_assert_eq!(run.code, 0, "the stock collector fails: {}", run.stderr);
         let (before, left) = (blobs_of(&built.tree.root()), blobs_of(&copy));
         let stock: BTreeSet<String> = before.difference(&left).map(|digest| blob_object(digest)).collect();
-        let (_, collection, _) = decide(&built.tree.root(), untagged_goes, false);
+        let (_, collection, _) = decide(&built.tree.root(), wish, false);
         let ours = named(&collection).into_iter().filter(|object| object.starts_with("blob ")).collect();
-        same(&built, mode(untagged_goes), [("regsweep", &ours), ("the stock collector", &stock)])?;
+        same(&built, mode(wish), [("regsweep", &ours), ("the stock collector", &stock)])?;
         seen.add("registries", 1);
         seen.add("blobs", before.len());
         seen.add("garbage", stock.len());
@@ -39,7 +41,7 @@ fn takes_the_same_blobs(property: &str, scope: Scope, untagged_goes: bool) {
         thousands(seen.count("registries")),
         thousands(seen.count("garbage")),
         thousands(seen.count("blobs")),
-        mode(untagged_goes)
+        mode(wish)
     );
     assert!(2 * seen.count("registries with garbage") >= seen.count("registries"), "most have nothing to compare");
 }

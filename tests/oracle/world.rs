@@ -46,6 +46,8 @@ pub(crate) struct World {
     pub(crate) damage: Vec<Damage>,
     /// Whether the run is to remove repositories of which nothing is left.
     pub(crate) remove_empty: bool,
+    /// Which tags a rule lets go, where there is one.
+    pub(crate) going: [bool; TAGS.len()],
 }
 
 /// A manifest of the pool. Layers and other manifests are places in their pools.
@@ -89,6 +91,11 @@ pub(crate) enum Step {
     DeleteByApi(usize),
     /// The image that the tag points at, in the way of the guides.
     DeleteByHand(usize),
+    /// A manifest is pushed under the tag that cosign gives to a signature of another.
+    Sign {
+        subject: usize,
+        signature: usize,
+    },
     StrayLayer(usize),
     Upload {
         stale: bool,
@@ -198,6 +205,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(manifest, tag, without)| Step::Push { manifest, tag, without }),
         2 => any_place().prop_map(Step::DeleteByApi),
         2 => (0..TAGS.len()).prop_map(Step::DeleteByHand),
+        2 => (any_place(), any_place()).prop_map(|(subject, signature)| Step::Sign { subject, signature }),
         1 => (0..SHA512_LAYER).prop_map(Step::StrayLayer),
         2 => any::<bool>().prop_map(|stale| Step::Upload { stale }),
     ]
@@ -242,10 +250,11 @@ pub(crate) fn worlds(scope: Scope) -> impl Strategy<Value = World> {
         names
     });
     let steps = vec(vec(step(), 1..9), 1..5);
-    (vec(entry(scope), 3..10), names, steps, vec(0..LAYERS, 0..3), damage, any::<bool>()).prop_map(
-        move |(manifests, names, steps, orphans, damage, remove_empty)| {
+    let wish = (any::<bool>(), any::<[bool; TAGS.len()]>());
+    (vec(entry(scope), 3..10), names, steps, vec(0..LAYERS, 0..3), damage, wish).prop_map(
+        move |(manifests, names, steps, orphans, damage, (remove_empty, going))| {
             let repositories = names.into_iter().zip(steps).collect();
-            World { scope, manifests, repositories, orphans, damage, remove_empty }.resolve()
+            World { scope, manifests, repositories, orphans, damage, remove_empty, going }.resolve()
         },
     )
 }
@@ -290,6 +299,15 @@ impl World {
                     }
                     Step::DeleteByApi(manifest) => {
                         *manifest = *pushed.get(*manifest % pushed.len().max(1)).unwrap_or(&0)
+                    }
+                    // To the stock collector it is a tag like any other.
+                    Step::Sign { .. } if self.scope != Scope::Everything => *step = Step::StrayLayer(0),
+                    Step::Sign { subject, signature } => {
+                        // Mostly of something that is there.
+                        *subject = *pushed.get(*subject % (pushed.len() + 1)).unwrap_or(&(*subject % count));
+                        *signature %= count;
+                        pushed.push(*signature);
+                        pushed.extend(self.below(*signature));
                     }
                     _ => {}
                 }
@@ -356,6 +374,7 @@ impl fmt::Display for World {
                     }
                     Step::DeleteByApi(manifest) => writeln!(f, "  delete m{manifest} by API")?,
                     Step::DeleteByHand(tag) => writeln!(f, "  delete what {} points at, by hand", TAGS[*tag])?,
+                    Step::Sign { subject, signature } => writeln!(f, "  push m{signature} as signature of m{subject}")?,
                     other => writeln!(f, "  {other:?}")?,
                 }
             }
@@ -364,6 +383,8 @@ impl fmt::Display for World {
         for damage in &self.damage {
             writeln!(f, "damage: {damage:?}")?;
         }
+        let going: Vec<&str> = TAGS.into_iter().zip(self.going).filter(|(_, goes)| *goes).map(|(tag, _)| tag).collect();
+        writeln!(f, "tags that a rule lets go: {going:?}")?;
         writeln!(f, "empty repositories are to go: {}", self.remove_empty)
     }
 }
