@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use crate::support::scenario::{collect, gc};
+use crate::support::scenario::{collect, gc, select};
 use crate::support::tree::{Blob, Manifest, Tree, blob_object};
 use crate::{HOUR, and, blobs_and_links, control};
 
@@ -64,6 +64,31 @@ fn t13_a_repository_that_the_run_empties_goes_in_the_same_run() {
     run.exits(0).because("team/app", &["empty"]);
     assert!(!app.folder().exists());
     assert!(tree.repository("keep").folder().exists());
+}
+
+/// What a policy leaves empty is empty in the same run, and the namespace above it as well; unless somebody pushes.
+///
+/// ```text
+/// pr/app/one    v1              goes, and pr/app with it
+/// pr/app/two    v1
+/// pr/busy       v1, _uploads/fresh
+/// main          v1              no rule is about it
+/// ```
+#[test]
+fn t13_a_namespace_goes_with_its_last_repository_and_not_with_an_upload_in_it() {
+    let tree = Tree::new();
+    for name in ["pr/app/one", "pr/app/two", "pr/busy", "main"] {
+        tree.repository(name).image_ago("v1", HOUR * 48);
+    }
+    let busy = tree.repository("pr/busy");
+    busy.upload("fresh", HOUR);
+    let policy = tree.beside().join("policy.yml");
+    fs::write(&policy, "floor: 0\nrules: [{repositories: 'pr/**', expire: {older-than: 1d}}]").unwrap();
+    let flags = ["--policy", policy.to_str().unwrap(), "--remove-empty-repositories"];
+    let run = select(&tree, &flags);
+    run.exits(0).because("pr/app/one", &["empty"]).because("pr/app/two", &["empty"]);
+    run.keeps(&[busy.upload_object("fresh"), tree.repository("main").tag_object("v1"), "pr/busy".to_owned()]);
+    assert!(!tree.repository("pr/app").folder().exists() && busy.folder().join("_uploads/fresh").exists());
 }
 
 /// ```text
