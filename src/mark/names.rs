@@ -27,7 +27,7 @@ use crate::finding::{FindingKind, Severity};
 use crate::inventory::{DigestId, LinkState, Tag};
 use crate::layout::{MANIFESTS, TAGS};
 use crate::manifest::Loaded;
-use crate::policy::retention::Candidate;
+use crate::policy::retention::{Candidate, Verdict};
 use crate::policy::{Because, Cause, ReferrerTag, Subject, TagFate, TagVerdict, judge};
 
 /// The tags of a repository, while it is decided about them.
@@ -272,11 +272,11 @@ impl<'a> Walk<'a> {
         let repository = self.repository;
         let candidates: Vec<Candidate<'_>> = judged.iter().map(|judged| judged.candidate).collect();
         let verdicts = retention.judge(&repository.name, &candidates, self.wishes.now);
-        let has_word = |because| !matches!(because, Because::NoRule | Because::Protected | Because::MinAge);
+        let goes_by_time = |verdict: &Verdict| verdict.rule.is_some_and(|rule| retention.rules[rule].goes_by_time());
         let of_rules: Vec<i64> = candidates
             .iter()
             .zip(&verdicts)
-            .filter(|(_, verdict)| has_word(verdict.because))
+            .filter(|(_, verdict)| goes_by_time(verdict))
             .map(|(candidate, _)| candidate.pushed)
             .collect();
         if of_rules.len() > 1 && of_rules.iter().all(|&pushed| pushed == of_rules[0]) {

@@ -272,6 +272,15 @@ impl Rule {
         (self.repositories.is_empty() || any(&self.repositories)) && !any(&self.except_repositories)
     }
 
+    /// Whether the time of a push decides about what it is about.
+    pub fn goes_by_time(&self) -> bool {
+        match &self.effect {
+            Effect::Protect => false,
+            Effect::Expire(_) => true,
+            Effect::Keep(keep) => keep.within.is_some() || keep.periods().iter().any(|period| period.count.is_some()),
+        }
+    }
+
     fn names(&self, tag: &str) -> bool {
         let any = |patterns: &[TagPattern]| any(patterns, |pattern| pattern.matches(tag));
         (self.tags.is_empty() || any(&self.tags)) && !any(&self.except_tags)
