@@ -21,6 +21,8 @@ use regsweep::digest::{Algorithm, Digest};
 use regsweep::interlock::probe::RegistryUrl;
 use regsweep::layout::{Item, RepositoryName, TagName, UploadId, shown};
 use regsweep::manifest::{Expect, Parsed, parse};
+use regsweep::policy::retention::{Because, Candidate};
+use regsweep::policy::{self, Protected};
 use regsweep::sweep::{Progress, progress_of};
 use serde_json::Value;
 
@@ -460,5 +462,63 @@ pub fn url(data: &[u8]) -> bool {
     let back = shown.parse::<RegistryUrl>();
     assert_eq!(back.as_ref(), Ok(&url), "{shown} leads elsewhere");
     assert!(back.is_ok_and(|back| back.credentials().is_none()));
+    true
+}
+
+/// A retention policy. A mistake has a place and one line; what is accepted keeps the floor, and does
+/// not depend on the order of the tags.
+pub fn policy(data: &[u8]) -> bool {
+    const DAY: i64 = 86_400;
+    let Ok(text) = std::str::from_utf8(data) else { return false };
+    let policy = match policy::file::parse(text) {
+        Ok(policy) => policy,
+        Err(error) => {
+            harmless(&error.to_string());
+            assert!(error.line >= 1 && error.column >= 1, "{error}");
+            assert!(error.line <= text.lines().count() + 1, "a line that is not there: {error}");
+            return false;
+        }
+    };
+    let names = ["v1.0.0", "v1.1.0", "latest", "pr-1", "build-7", "x"];
+    let tags: Vec<Candidate<'_>> = (0_i64..60)
+        .map(|n| Candidate { name: names[(n % 6) as usize], pushed: 400 * DAY - n * n * 3600 * 5, held: None })
+        .collect();
+    let stay = |tags: &[Candidate<'_>]| -> Vec<bool> {
+        policy.judge("team/app", tags, 400 * DAY).iter().map(|verdict| !verdict.goes).collect()
+    };
+    let kept = stay(&tags);
+    let floor = policy.rules.iter().filter(|rule| rule.is_about("team/app")).filter_map(|rule| rule.floor).max();
+    let floor = floor.unwrap_or(policy.floor).min(60);
+    assert!(kept.iter().filter(|kept| **kept).count() as u64 >= floor, "the floor of {floor} does not hold");
+    // The order in which they are listed does not matter.
+    let reversed: Vec<Candidate<'_>> = tags.iter().rev().copied().collect();
+    let again: Vec<bool> = stay(&reversed).into_iter().rev().collect();
+    assert_eq!(kept, again, "the order of the tags counts");
+    let held: Vec<Candidate<'_>> =
+        tags.iter().map(|tag| Candidate { held: Some(Because::Protected), ..*tag }).collect();
+    assert!(stay(&held).iter().all(|kept| *kept), "what is held goes");
+    for verdict in policy.judge("team/app", &tags, 400 * DAY) {
+        harmless(&policy.explain(verdict.rule, verdict.because));
+    }
+    true
+}
+
+/// A list of what runs. Nothing in it is passed over: what is not understood is an error, and so is an empty list.
+pub fn protect(data: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(data) else { return false };
+    let list = match Protected::parse(text) {
+        Ok(list) => list,
+        Err(error) => {
+            harmless(&error.to_string());
+            return false;
+        }
+    };
+    let words = text.lines().filter(|line| !line.trim_start().starts_with('#')).flat_map(str::split_whitespace);
+    let digests = words.clone().filter(|word| {
+        let end = word.rsplit(['@', '/']).next().unwrap_or(word);
+        looks_like_a_digest(end.as_bytes()) && (word.contains('@') || end == *word || word.contains("://"))
+    });
+    assert!(words.clone().count() > 0, "an empty list");
+    assert!(list.digests().count() >= digests.count().min(1), "a digest is passed over: {text:?}");
     true
 }

@@ -74,6 +74,16 @@ fn url() {
     hold(&Target { name: "url", run: properties::url, inputs: 25_000, one_in: 20 });
 }
 
+#[test]
+fn policy() {
+    hold(&Target { name: "policy", run: properties::policy, inputs: 6_000, one_in: 40 });
+}
+
+#[test]
+fn protect() {
+    hold(&Target { name: "protect", run: properties::protect, inputs: 20_000, one_in: 20 });
+}
+
 /// Printed past the test harness, which keeps what a passing test prints to itself.
 fn say(line: &str) {
     std::io::stderr().write_all(format!("{line}\n").as_bytes()).unwrap();

@@ -154,6 +154,7 @@ fn t38_an_image_in_another_repository_is_not_gone() {
 ///            sha256-<N>.imgpkg => N                  the same, as another tool does it
 ///            sha256-<gone> => INDEX -> amd64         an image, whatever it is called
 ///            sha256-<M>.sig => M                     not a signature of itself
+///            sha256-<lost> => artifact               it lists nothing, and is no list
 /// ```
 #[test]
 fn t38_a_name_that_looks_like_a_referrer_is_no_proof() {
@@ -166,8 +167,9 @@ fn t38_a_name_that_looks_like_a_referrer_is_no_proof() {
         app.push(&amd64);
         let index = Manifest::index("multi", &[&amd64]);
         let name = |manifest: &Manifest| manifest.digest.replace(':', "-");
-        let tags = [name(&m), format!("{}.imgpkg", name(&n)), name(&gone), format!("{}.sig", name(&m))];
-        for (place, (tag, manifest)) in tags.iter().zip([&m, &n, &index, &m]).enumerate() {
+        let (lost, artifact) = (Manifest::docker("lost", &["lost"]), Manifest::artifact("artifact", &[]));
+        let tags = [name(&m), format!("{}.imgpkg", name(&n)), name(&gone), format!("{}.sig", name(&m)), name(&lost)];
+        for (place, (tag, manifest)) in tags.iter().zip([&m, &n, &index, &m, &artifact]).enumerate() {
             app.push_tagged_ago(tag, manifest, HOUR * (place as u32 + 1));
         }
         (tree, tags)
@@ -181,7 +183,7 @@ fn t38_a_name_that_looks_like_a_referrer_is_no_proof() {
     let app = tree.repository("team/app");
     let run = select(&tree, &["--keep-last", "2"]);
     let left: Vec<bool> = tags.iter().map(|tag| app.tag_folder(tag).exists()).collect();
-    assert_eq!(left, [true, true, false, false]);
+    assert_eq!(left, [true, true, false, false, false]);
     assert_eq!(run.verdict("team/app", &tags[0]), (None, "last"));
     assert_eq!(run.verdict("team/app", &tags[2]), (Some("expired"), "not-kept"));
 }
