@@ -108,6 +108,9 @@ impl Protected {
     /// Looks up what is named. The repositories are sorted by name.
     pub fn look_up(&self, repositories: &[Repository], digests: &Digests) -> (Held, Vec<Unknown>) {
         let mut held = Held::default();
+        if self.entries.is_empty() {
+            return (held, Vec::new());
+        }
         let mut unknown = BTreeMap::new();
         let known: HashSet<DigestId> = repositories
             .iter()
