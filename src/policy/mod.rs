@@ -7,7 +7,7 @@ mod pattern;
 mod referrers;
 
 pub use pattern::{RepositoryPattern, TagPattern};
-pub use referrers::{ReferrerKind, ReferrerTag, Subject};
+pub use referrers::{KnownManifests, ReferrerKind, ReferrerTag, Subject};
 
 use crate::inventory::{DigestId, LinkState, Repository, Tag};
 
