@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod gc;
+mod ls;
 mod output;
 mod progress;
 mod target;
@@ -73,6 +74,7 @@ struct Cli {
 enum Command {
     #[command(visible_alias = "garbage-collect")]
     Gc(gc::Args),
+    Ls(ls::Args),
     #[command(subcommand)]
     Trash(trash::Command),
 }
@@ -82,6 +84,7 @@ pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     let ended = match cli.command {
         Command::Gc(args) => gc::main(&args),
+        Command::Ls(args) => ls::main(&args),
         Command::Trash(command) => trash::main(&command),
     };
     let exit = ended.unwrap_or_else(|failure| {
