@@ -3,7 +3,7 @@
 mod human;
 mod json;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use regsweep::finding::{Findings, Severity};
 use regsweep::listing::{self, Pattern, Request};
 use regsweep::progress::{Phase, Watch as _};
@@ -44,7 +44,7 @@ pub(crate) struct Args {
     /// `{a,b}`. A glob without a colon lists the repositories that match, with one the tags of all of them. Quote it
     /// for the shell.
     #[arg(value_name = "PATTERN")]
-    pattern: Option<Pattern>,
+    pattern: Option<String>,
 
     /// List manifests as well to which no tag leads, neither directly nor through an index
     #[arg(long)]
@@ -54,7 +54,7 @@ pub(crate) struct Args {
     #[arg(long)]
     tree: bool,
 
-    /// In which order: by name, the newest push first, or the largest first
+    /// In which order: name; pushed, the newest first; size, the largest first
     #[arg(long, value_name = "KEY", default_value = "name", hide_possible_values = true)]
     sort: Sort,
 
@@ -85,10 +85,13 @@ enum Sort {
 }
 
 pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
+    // Not by clap, which shows what it refuses as it is.
+    let pattern = args.pattern.as_deref().map(Pattern::parse).transpose();
+    let pattern = pattern.map_err(|why| Failure::usage(anyhow!(why)))?;
     let opened = args.target.open(None)?;
     let registry = &opened.registry;
     let request = Request {
-        pattern: args.pattern.clone(),
+        pattern,
         untagged: args.untagged,
         tree: args.tree,
         sort: match args.sort {

@@ -1,15 +1,15 @@
 //! What is in a registry, for somebody who wants to look: repositories, their tags, and with a tag what it is.
 //!
-//! Only data is made here; the command line prints it. Nothing is written, nothing is locked, and no evidence is needed:
-//! a registry that is being written to gives a listing of a moment in between. What vanishes between listing and reading
-//! is simply not there; what cannot be read is a finding, and never looks like something that is not there.
+//! Only data is made here; the command line prints it. Nothing is written, nothing is locked, and no evidence is
+//! needed: a registry that is being written to gives a listing of a moment in between. What vanishes between listing
+//! and reading is simply not there; what cannot be read is a finding, and never looks like something that is not there.
 //!
 //! # Sizes
 //!
 //! A size is the sum of the sizes of the distinct blobs that are reached: manifests by their bytes, configs and layers
-//! by what the manifests say of them. No blob is asked for its size, but those of Docker's schema 1, which does not give
-//! it. So a blob that several repositories share counts in each of them, and one that is lost counts as well. Layers
-//! that a registry need not have ("foreign" ones) count where the repository has a link for them.
+//! by what the manifests say of them. No blob is asked for its size, but those of Docker's schema 1, which does not
+//! give it. So a blob that several repositories share counts in each of them, and one that is lost counts as well.
+//! Layers that a registry need not have ("foreign" ones) count where the repository has a link for them.
 
 mod library;
 mod pattern;

@@ -11,7 +11,16 @@ pub struct Pattern {
     repository: RepositoryPattern,
     /// Whether the repository is named, and no glob.
     is_name: bool,
+    way: Way,
     tag: Option<TagGlob>,
+}
+
+/// What the folders on the way to a repository have to match, one after the other.
+#[derive(Clone, Debug)]
+struct Way {
+    parts: Vec<GlobMatcher>,
+    /// Whether what comes after these may be anything.
+    is_open: bool,
 }
 
 /// A glob over whole tag names.
@@ -35,7 +44,8 @@ impl Pattern {
             None => (text, None),
         };
         let repository = repository.trim_end_matches('/');
-        Ok(Pattern { repository: RepositoryPattern::parse(repository)?, is_name: !repository.contains(GLOB), tag })
+        let is_name = !repository.contains(GLOB);
+        Ok(Pattern { repository: RepositoryPattern::parse(repository)?, is_name, way: Way::to(repository), tag })
     }
 
     /// The part before the colon, as it was written.
@@ -64,18 +74,36 @@ impl Pattern {
         self.is_name && below.starts_with('/')
     }
 
-    /// Whether a folder may be, or hold, a repository that matches; never no if it does.
+    /// Whether a folder may be, or hold, a repository that matches or lies below the folder that is named; never no if
+    /// it does.
     pub fn leads_to(&self, folder: &str) -> bool {
-        // What comes before the first component with a glob in it.
-        let fixed = self.repository().split('/').take_while(|part| !part.contains(GLOB));
-        // Alternatives may hold slashes, and then parts of them look like components.
-        let has_slash_in_braces = self.repository().find('{').is_some_and(|at| self.repository()[at..].contains('/'));
-        has_slash_in_braces && !self.is_name || fixed.zip(folder.split('/')).all(|(fixed, part)| fixed == part)
+        let Way { parts, is_open } = &self.way;
+        let is_beyond = folder.split('/').count() > parts.len();
+        (!is_beyond || *is_open || self.is_name)
+            && parts.iter().zip(folder.split('/')).all(|(part, name)| part.is_match(name))
     }
 
     /// Whether it matches this tag; without a part for tags it matches all.
     pub fn matches_tag(&self, tag: &str) -> bool {
         self.tag.as_ref().is_none_or(|glob| glob.matcher.is_match(tag))
+    }
+}
+
+impl Way {
+    fn to(repository: &str) -> Way {
+        let mut way = Way { parts: Vec::new(), is_open: false };
+        for part in repository.split('/') {
+            // Braces and brackets may hold slashes; then a part of them is no glob by itself.
+            let glob = GlobBuilder::new(part).backslash_escape(true).build();
+            match glob {
+                Ok(glob) if !part.contains("**") => way.parts.push(glob.compile_matcher()),
+                Ok(_) | Err(_) => {
+                    way.is_open = true;
+                    break;
+                }
+            }
+        }
+        way
     }
 }
 
@@ -89,14 +117,6 @@ impl TagGlob {
             .build()
             .map_err(|error| format!("'{}' is no glob: {}", shown(text.as_bytes()), error.kind()))?;
         Ok(TagGlob { matcher: glob.compile_matcher(), text: text.into() })
-    }
-}
-
-impl std::str::FromStr for Pattern {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Pattern, String> {
-        Pattern::parse(text)
     }
 }
 
@@ -145,15 +165,29 @@ mod tests {
     fn folders_on_the_way() {
         for (text, on_the_way, others) in [
             ("team/app", &["team", "team/app", "team/app/x"][..], &["other", "team/ap", "teams"][..]),
-            ("team/*/cache", &["team", "team/x", "team/x/y"], &["tea", "other/team"]),
+            ("team/*/cache", &["team", "team/x", "team/x/cache"], &["tea", "other/team", "team/x/y", "team/x/cache/y"]),
+            ("team/a*", &["team", "team/app"], &["team/web", "team/app/cache"]),
+            ("team/a*/**", &["team", "team/app", "team/app/cache/x"], &["team/web"]),
             ("**/cache", &["a", "a/b"], &[]),
-            ("t*", &["a", "team"], &[]),
-            ("team/{a/b,c}", &["team", "other", "team/a"], &[]),
-            ("{a,b}/c/d", &["a", "a/x"], &[]),
+            ("t*", &["team"], &["a", "team/app"]),
+            ("{a,b}/c", &["a", "b/c"], &["c", "a/d"]),
+            ("team/{a/b,c}", &["team", "team/a", "team/a/b", "team/c"], &["other"]),
+            ("{a/b,c}/d", &["a", "a/b", "c/d"], &[]),
+            ("[a/b]c", &["ac"], &[]),
+            ("a\\*", &["a*"], &["ab"]),
         ] {
             let pattern = Pattern::parse(text).unwrap();
             on_the_way.iter().for_each(|folder| assert!(pattern.leads_to(folder), "{text} {folder}"));
             others.iter().for_each(|folder| assert!(!pattern.leads_to(folder), "{text} {folder}"));
+        }
+        // Whatever matches is found.
+        let names = ["ac", "a/b/d", "team/app", "team/a/b", "team/x/cache", "a/b/cache", "cache", "b/c"];
+        for text in ["**", "*", "**/cache", "team/**", "team/*", "{a/b,c}/d", "team/{a/b,c}", "[ab]c", "*/*/*", "?c"] {
+            let pattern = Pattern::parse(text).unwrap();
+            for name in names.iter().filter(|name| pattern.matches_repository(name)) {
+                let ends = name.match_indices('/').map(|(at, _)| at).chain([name.len()]);
+                ends.for_each(|end| assert!(pattern.leads_to(&name[..end]), "{text} {name}"));
+            }
         }
         let team = Pattern::parse("team").unwrap();
         for (name, is_below) in [("team/app", true), ("team/a/b", true), ("team", false), ("teams/app", false)] {

@@ -1,8 +1,8 @@
 //! A listing for a person: tables that fit the terminal, 80 columns where there is none.
 //!
-//! Nothing is ever wrapped. A table of tags that is too wide gives up what is worth least: first the time of day at which
-//! an image was built, then that of pushes, then the count of tags that share a digest (the digests show it), then when
-//! an image was built; and only then are the names of tags cut.
+//! Nothing is ever wrapped. A table of tags that is too wide gives up what is worth least: first the time of day at
+//! which an image was built, then that of pushes, then the count of tags that share a digest (the digests show it),
+//! then when an image was built; and only then are the names of tags cut.
 
 use std::io::{self, Write};
 
