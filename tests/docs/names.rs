@@ -86,9 +86,10 @@ const OTHER_PROGRAMS: [&str; 8] =
 
 #[test]
 fn flags_are_those_of_the_help() {
-    let commands: [(&str, &[&str]); 5] = [
+    let commands: [(&str, &[&str]); 6] = [
         ("regsweep garbage-collect", &["gc"]),
         ("regsweep gc", &["gc"]),
+        ("regsweep ls", &["ls"]),
         ("regsweep trash list", &["trash", "list"]),
         ("regsweep trash restore", &["trash", "restore"]),
         ("regsweep trash purge", &["trash", "purge"]),
