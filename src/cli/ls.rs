@@ -101,6 +101,9 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
         },
         reverse: args.reverse,
     };
+    if registry.has_above(1, "lockfiles/database-in-use") {
+        output::error("this registry keeps its metadata in a database: what its folders say may be long out of date");
+    }
     let findings = Findings::default();
     let shown = Shown::new(Look::suitable(false));
     let pool = target::pool(target::jobs(registry))?;

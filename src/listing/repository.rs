@@ -164,8 +164,11 @@ impl<'a> Book<'a> {
         listed
     }
 
-    /// Revisions that no tag leads to.
+    /// Revisions that no tag leads to; none where nobody knows what tags there are.
     pub(super) fn untagged(&self) -> Vec<DigestId> {
+        if self.gaps.tags {
+            return Vec::new();
+        }
         let ids = linked(self.repository).map(|revision| revision.id);
         ids.filter(|id| !self.by_tags.contains(id)).collect()
     }
@@ -335,7 +338,7 @@ impl<'a> Book<'a> {
         for tag in &self.repository.tags {
             let name = || format!("{}:{}", self.repository.name, tag.name);
             let (severity, kind, message) = match judge(self.repository, tag) {
-                TagFate::Root(id) if self.is_missing(id) => (
+                TagFate::Root(id) | TagFate::Dangling(id) if self.is_missing(id) => (
                     Severity::Error,
                     FindingKind::MissingManifest,
                     format!("{} cannot be pulled: its manifest {} is missing", name(), self.digest(id)),
@@ -361,9 +364,7 @@ impl<'a> Book<'a> {
             };
             self.find(severity, kind, &tag_path(&self.repository.path, &tag.name), message);
         }
-        let mut named: Vec<DigestId> = self.by_tags.iter().copied().collect();
-        named.extend(self.library.reached(self.untagged()).into_iter().filter(|id| !self.by_tags.contains(id)));
-        for id in named {
+        for id in self.library.reached(manifests(self.repository)) {
             let digest = self.digest(id);
             let severity = if self.by_tags.contains(&id) { Severity::Error } else { Severity::Warning };
             let (severity, kind, message) = match self.library.get(id) {

@@ -33,7 +33,6 @@ fn nothing_is_written() {
 #[test]
 fn nothing_needs_to_be_writable() {
     let tree = everything();
-    let writable = ls(&tree, &["--tree"]).text();
     tree.give_to_nobody();
     let mut folders: Vec<PathBuf> =
         walkdir::WalkDir::new(tree.root()).into_iter().map(|it| it.unwrap().into_path()).collect();
@@ -43,7 +42,7 @@ fn nothing_needs_to_be_writable() {
     let arguments = ["ls", "--format", "json", root.to_str().unwrap(), "--tree"];
     let run = finish(regsweep_bound_by_permissions(&tree, &arguments));
     folders.iter().for_each(|folder| tree.chmod(folder, 0o755));
-    assert_eq!(run.exits(0).text(), writable);
+    assert_eq!(run.exits(0).text(), ls(&tree, &["--tree"]).text());
 }
 
 /// Another run holds the lock; this one asks for none.
@@ -55,6 +54,19 @@ fn a_lock_is_not_waited_for() {
     let lock = fs::File::create(tree.regsweep().join("lock")).unwrap();
     lock.lock().unwrap();
     assert_eq!(ls(&tree, &[]).exits(0).text(), text);
+}
+
+/// GitLab's registry with a database: the folders are not the truth.
+#[test]
+fn a_database_is_told_of() {
+    let tree = everything();
+    let text = ls(&tree, &[]).text();
+    let lockfiles = tree.root().join("docker/registry/lockfiles");
+    fs::create_dir(&lockfiles).unwrap();
+    fs::write(lockfiles.join("database-in-use"), "").unwrap();
+    let run = ls(&tree, &[]);
+    assert_eq!(run.exits(0).text(), text);
+    assert!(run.stderr.contains("database"), "{}", run.stderr);
 }
 
 /// Does something once, when somebody asks for this name; with the answer to that call.
