@@ -2,10 +2,11 @@
 
 use std::fs;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::support::formats::{OCI_INDEX, OCI_MANIFEST};
 use super::support::process::{Run, finish, regsweep_bound_by_permissions};
-use super::support::tree::{Manifest, Tree};
+use super::support::tree::{Blob, Manifest, Tree};
 use super::{column, ls, ls_for_people, repositories, row, rows};
 
 /// Exit 3, and an error on standard error and in the document that says all of this.
@@ -146,6 +147,40 @@ fn a_lost_child_is_damage_and_a_sparse_index_is_not() {
     let rows = rows(&run);
     assert_eq!(column(rows[0]["children"].as_array().unwrap(), "kind"), ["missing", "missing"]);
     assert_eq!(rows[0]["bytes"], Value::Null);
+}
+
+/// One index only lists it, another that is read later says that it is a manifest: it is none, and so damaged.
+#[test]
+fn what_is_said_to_be_a_manifest_has_to_be_one() {
+    let tree = Tree::new();
+    let app = tree.repository("app");
+    let layer = app.stray_layer("layer");
+    let says = Manifest::raw(
+        json!({"manifests": [{"mediaType": OCI_MANIFEST, "digest": layer.digest, "size": layer.bytes.len()}]})
+            .to_string(),
+    );
+    // Not as a revision: then it would be read first.
+    tree.put(&Blob::new(says.bytes.clone()));
+    let lists = json!({"manifests": [{"digest": layer.digest}, {"mediaType": OCI_INDEX, "digest": says.digest}]});
+    app.push_tagged("v1", &Manifest::raw(lists.to_string()));
+    let run = ls(&tree, &["app", "--tree"]);
+    says_damage(&run, &[&layer.digest]);
+    assert_eq!(column(rows(&run)[0]["children"].as_array().unwrap(), "kind"), ["damaged", "index"]);
+}
+
+/// Layers and uploads are nothing that is shown.
+#[test]
+fn what_is_not_shown_is_not_looked_at() {
+    let tree = Tree::new();
+    let app = tree.repository("app");
+    app.image("v1");
+    app.upload("x", std::time::Duration::from_secs(1));
+    let listed = repositories(ls(&tree, &["app"]).exits(0));
+    let unreadable = ["_layers", "_uploads"].map(|folder| tree.unreadable(&app.folder().join(folder)));
+    assert_eq!(repositories(ls(&tree, &["app"]).exits(0)), listed);
+    for folder in unreadable {
+        folder.mend();
+    }
 }
 
 /// What cannot be listed is not empty: neither the number of tags, nor what a namespace holds, nor whether a repository

@@ -209,7 +209,9 @@ fn an_index_is_for_the_platforms_of_its_children() {
         index_of(&[(&amd64, json!({})), (&arm64, variant), (&provenance, mark), (&inner, json!({}))], &json!({}));
     [&amd64, &arm64, &provenance, &inner].iter().for_each(|child| app.push(child));
     app.push_tagged("multi", &multi);
-    let rows = rows(ls(&tree, &["app"]).exits(0));
+    let rows = rows(ls(&tree, &["app", "--tree"]).exits(0));
+    let of_provenance = &rows[0]["children"][2];
+    assert_eq!((&of_provenance["kind"], &of_provenance["created_at"]), (&json!("attestation"), &Value::Null));
     assert_eq!(rows[0]["platforms"], json!(["linux/amd64", "linux/arm64/v8", "linux/s390x"]));
     assert_eq!(rows[0]["created_at"], "2022-01-01T00:00:00Z", "the newest that is here, and no provenance");
     assert_eq!(
@@ -217,6 +219,23 @@ fn an_index_is_for_the_platforms_of_its_children() {
         bytes_on_disk(&tree, std::slice::from_ref(&multi.digest)),
         "a sparse index is no damage"
     );
+}
+
+/// An index of layers, and of something that may be a manifest and is none.
+#[test]
+fn a_build_cache_has_a_size_and_no_children() {
+    let tree = Tree::new();
+    let ci = tree.repository("ci");
+    let [layer, config] = [ci.stray_layer("layer"), ci.stray_layer("config")];
+    let sizes = [&layer, &config].map(|blob| blob.bytes.len() as u64);
+    let cache = Manifest::buildkit_cache(&[(&layer.digest, sizes[0]), (&config.digest, sizes[1])]);
+    ci.push_tagged("cache", &cache);
+    let rows = rows(ls(&tree, &["ci", "--tree"]).exits(0));
+    assert_eq!(
+        (&rows[0]["kind"], &rows[0]["children"], &rows[0]["platforms"]),
+        (&json!("index"), &json!([]), &json!([]))
+    );
+    assert_eq!(rows[0]["bytes"], cache.bytes.len() as u64 + sizes[0] + sizes[1]);
 }
 
 /// Layers that the registry need not have count where they were pushed.
@@ -305,8 +324,16 @@ fn sorted_by_name_time_and_size() {
 #[test]
 fn every_run_prints_the_same() {
     let tree = everything();
-    let first = ls(&tree, &["--tree", "--untagged"]).exits(0).text();
-    for _ in 0..8 {
-        assert_eq!(ls(&tree, &["--tree", "--untagged"]).text(), first);
+    let app = tree.repository("team/app");
+    let v1 = app.image("v1");
+    for n in 0..20 {
+        app.push(&super::about(&v1, &format!("text/{n}")));
+        app.untagged(&format!("loose {n}"));
+    }
+    for flags in [&["--untagged"][..], &["--untagged", "--tree"], &["--untagged", "--tree", "--sort", "size"]] {
+        let first = ls(&tree, flags).exits(0).text();
+        for _ in 0..8 {
+            assert_eq!(ls(&tree, flags).text(), first);
+        }
     }
 }
