@@ -466,7 +466,8 @@ mod tests {
             ),
             // No size is worth more than a wrong one.
             (
-                r#"{"layers":[{"digest":{A},"size":-1},{"digest":{B},"size":"9"},{"digest":{C},"size":[1,{"a":2}]},{"digest":{D},"size":1.5}]}"#,
+                r#"{"layers":[{"digest":{A},"size":-1},{"digest":{B},"size":"9"},
+                    {"digest":{C},"size":[1,{"a":2}]},{"digest":{D},"size":1.5}]}"#,
                 ["A", "B", "C", "D"].map(|name| blob(name, None, false)).to_vec(),
             ),
             (r#"{"layers":[{"digest":{A},"size":1,"urls":["https://x"]}]}"#, vec![blob("A", Some(1), true)]),
