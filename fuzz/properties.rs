@@ -20,7 +20,7 @@ use regsweep::config::RegistryConfig;
 use regsweep::digest::{Algorithm, Digest};
 use regsweep::interlock::probe::RegistryUrl;
 use regsweep::layout::{Item, RepositoryName, TagName, UploadId, shown};
-use regsweep::manifest::{Expect, Parsed, parse};
+use regsweep::manifest::{self, Expect, Parsed, details, parse};
 use regsweep::policy::retention::{Because, Candidate};
 use regsweep::policy::{self, Protected};
 use regsweep::sweep::{Progress, progress_of};
@@ -212,8 +212,10 @@ pub fn manifest(data: &[u8]) -> bool {
     let again = parse(data);
     let Ok(parsed) = parse(data) else {
         assert!(again.is_err(), "refused once, accepted once");
+        assert!(details(data).is_err(), "listed, and damaged for the collector");
         return false;
     };
+    as_it_is_listed(&parsed, data);
     assert_eq!(again.ok().as_ref(), Some(&parsed), "read in two ways");
     let ascending = parsed.references.windows(2).all(|pair| pair[0].digest < pair[1].digest);
     assert!(ascending, "references are not sorted, or one is there twice");
@@ -231,6 +233,23 @@ pub fn manifest(data: &[u8]) -> bool {
         against_the_tree(&parsed, &tree);
     }
     true
+}
+
+/// What is listed of a manifest is what the collector knows of it, and whatever else stands there breaks nothing.
+fn as_it_is_listed(parsed: &Parsed, data: &[u8]) {
+    let Ok(details) = details(data) else { panic!("damaged where it is listed, and not for the collector") };
+    let blobs = details.blobs.iter().map(|blob| (&blob.digest, !blob.is_foreign));
+    let named: BTreeSet<_> = blobs.chain(details.children.iter().map(|child| (&child.digest, true))).collect();
+    let known = parsed.references.iter().map(|it| (&it.digest, it.expect != Expect::ForeignBlob));
+    assert_eq!(named, known.collect(), "something is left out, or made up");
+    assert_eq!(details.subject, parsed.subject);
+    for text in [&details.media_type, &details.artifact_type].into_iter().flatten() {
+        assert!(!text.contains(char::is_control) && text.len() <= 1024, "{text:?}");
+    }
+    let platforms = details.children.into_iter().filter_map(|child| child.platform);
+    for platform in platforms.chain(manifest::config(data).and_then(|config| config.platform)) {
+        assert!(!platform.contains(char::is_control) && platform.len() <= 4096, "{platform:?}");
+    }
 }
 
 fn against_the_tree(parsed: &Parsed, tree: &Value) {

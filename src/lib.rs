@@ -9,6 +9,7 @@ pub mod finding;
 pub mod interlock;
 pub mod inventory;
 pub mod layout;
+pub mod listing;
 pub mod manifest;
 pub mod mark;
 pub mod nearest;

@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, UNIX_EPOCH};
 
 use tempfile::TempDir;
 
@@ -32,6 +33,15 @@ impl Sandbox {
 
     fn v2(&self) -> PathBuf {
         self.folder.path().join("registry/docker/registry/v2")
+    }
+
+    /// Makes every push two minutes younger than the one before it, by name, so that times can be shown.
+    fn set_times(&self) {
+        let entries = walkdir::WalkDir::new(self.v2()).sort_by_file_name().into_iter().map(Result::unwrap);
+        for (number, link) in entries.filter(|entry| entry.file_name() == "link").enumerate() {
+            let time = UNIX_EPOCH + Duration::from_secs(1_795_000_000 + 120 * number as u64);
+            fs::File::options().write(true).open(link.path()).unwrap().set_modified(time).unwrap();
+        }
     }
 
     fn config(&self, more: &str) {
@@ -179,6 +189,33 @@ fn quarantine_and_trash() {
 }
 
 #[test]
+fn listings() {
+    let sandbox = Sandbox::new();
+    sandbox.set_times();
+    for (name, arguments) in [
+        ("ls", &["ls", "registry"][..]),
+        ("ls-by-size", &["ls", "registry", "--sort", "size"]),
+        ("ls-tags", &["ls", "registry", "platform/base/alpine"]),
+        ("ls-tags-of-several", &["ls", "registry", "t*/**:*", "--sort", "pushed", "-r"]),
+        ("ls-tree", &["ls", "registry", "--tree", "--untagged"]),
+        ("ls-verbose", &["ls", "registry", "team/web", "--tree", "-v"]),
+        ("ls-json", &["ls", "registry", "--format", "json"]),
+        ("ls-tags-json", &["ls", "registry", "team/web:1.4.1", "--tree", "--format", "json"]),
+        ("ls-nothing", &["ls", "registry", "team/wep"]),
+        ("ls-no-glob", &["ls", "registry", "team/["]),
+    ] {
+        let page = sandbox.run(arguments);
+        let is_narrow = |line: &str| line.starts_with("$ ") || line.chars().count() <= 80;
+        assert!(name.ends_with("verbose") || name.ends_with("json") || page.lines().all(is_narrow), "{page}");
+        check(name, page);
+    }
+    let current = sandbox.v2().join("repositories/team/web/_manifests/tags/latest/current/link");
+    fs::write(&current, "").unwrap();
+    sandbox.set_times();
+    check("ls-damage", sandbox.run(&["ls", "registry", "team/web"]));
+}
+
+#[test]
 fn wrong_usage() {
     let sandbox = Sandbox::new();
     fs::create_dir(sandbox.folder.path().join("empty")).unwrap();
@@ -210,6 +247,7 @@ fn help() {
     let pages: Vec<String> = [
         &["--help"][..],
         &["gc", "--help"],
+        &["ls", "--help"],
         &["rm", "--help"],
         &["trash", "restore", "--help"],
         &["trash", "purge", "-h"],

@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod gc;
+mod ls;
 mod names;
 mod output;
 mod progress;
@@ -76,6 +77,7 @@ struct Cli {
 enum Command {
     #[command(visible_alias = "garbage-collect")]
     Gc(Box<gc::Args>),
+    Ls(ls::Args),
     Rm(Box<rm::Args>),
     #[command(subcommand)]
     Trash(trash::Command),
@@ -86,6 +88,7 @@ pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     let ended = match cli.command {
         Command::Gc(args) => gc::main(&args),
+        Command::Ls(args) => ls::main(&args),
         Command::Rm(args) => rm::main(&args),
         Command::Trash(command) => trash::main(&command),
     };

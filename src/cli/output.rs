@@ -36,6 +36,16 @@ pub(crate) fn quoted(path: &Path) -> String {
     if !shown.is_empty() && shown.bytes().all(is_plain) { shown } else { format!("'{}'", shown.replace('\'', r"'\''")) }
 }
 
+/// How many columns standard output has: those of the terminal, 80 where there is none.
+pub(crate) fn width() -> usize {
+    const USUAL: usize = 80;
+    match rustix::termios::tcgetwinsize(io::stdout()) {
+        Ok(size) if size.ws_col > 0 => usize::from(size.ws_col),
+        // No terminal, or one that does not know.
+        Ok(_) | Err(_) => USUAL,
+    }
+}
+
 /// Whether standard output may have colours: a terminal, and nobody has asked for none (no-color.org).
 pub(crate) fn colours() -> bool {
     let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());

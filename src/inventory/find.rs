@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::repositories::Watched;
-use super::{symbolic_link, unknown};
+use super::{Selection, symbolic_link, unknown};
 use crate::finding::{FindingKind, Findings, Severity};
-use crate::layout::{LAYERS, MANIFESTS, REPOSITORIES, UPLOADS, component};
+use crate::layout::{LAYERS, MANIFESTS, REPOSITORIES, UPLOADS, component, shown_path};
 use crate::registry::{Cause, Kind, Registry, Unreadable};
 
 /// A folder that is a repository.
@@ -21,6 +21,18 @@ pub(super) struct Folder {
     pub(super) has_unknown_entries: bool,
     /// What it was before it was listed.
     pub(super) watched: Watched,
+}
+
+impl Folder {
+    /// The repository's name, as it may be shown.
+    pub(super) fn name(&self) -> String {
+        name(&self.path)
+    }
+}
+
+/// The name of the repository or namespace in this folder, as it may be shown.
+fn name(folder: &Path) -> String {
+    shown_path(folder.strip_prefix(REPOSITORIES).unwrap_or(folder))
 }
 
 /// All folders that are repositories.
@@ -49,8 +61,9 @@ struct Explored {
     exists: bool,
 }
 
-/// Walks `repositories`, level by level, each level in parallel.
-pub(super) fn find(registry: &Registry, findings: &Findings) -> Found {
+/// Walks `repositories`, level by level, each level in parallel. Folders that do not lead to what is selected are not
+/// opened.
+pub(super) fn find(registry: &Registry, selection: &Selection<'_>, findings: &Findings) -> Found {
     let mut found =
         Found { folders: Vec::new(), unlistable: Vec::new(), has_repositories_folder: false, watched: Vec::new() };
     let top = Path::new(REPOSITORIES);
@@ -59,7 +72,7 @@ pub(super) fn find(registry: &Registry, findings: &Findings) -> Found {
     let mut level = vec![Candidate { path: top.to_owned(), linked, above: Vec::new() }];
     while !level.is_empty() {
         let explored: Vec<Explored> =
-            level.into_par_iter().map(|candidate| explore(registry, candidate, findings)).collect();
+            level.into_par_iter().map(|candidate| explore(registry, candidate, selection, findings)).collect();
         level = Vec::new();
         for one in explored {
             found.has_repositories_folder |= one.exists;
@@ -72,13 +85,14 @@ pub(super) fn find(registry: &Registry, findings: &Findings) -> Found {
     found
 }
 
-fn explore(registry: &Registry, candidate: Candidate, findings: &Findings) -> Explored {
+fn explore(registry: &Registry, candidate: Candidate, selection: &Selection<'_>, findings: &Findings) -> Explored {
     let mut explored = Explored::default();
     if let Err(unreadable) = explore_folder(registry, &candidate, findings, &mut explored) {
         let message = format!("cannot be listed ({}); nobody knows which images are in it", unreadable.cause);
         findings.add(Severity::Error, FindingKind::Unreadable, None, &unreadable.path, message);
         explored.unlistable = Some(unreadable);
     }
+    explored.below.retain(|candidate| (selection.leads_to)(&name(&candidate.path)));
     explored
 }
 

@@ -8,6 +8,7 @@ mod blobs;
 mod digests;
 mod find;
 mod repositories;
+mod selection;
 mod tags;
 
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ pub use blobs::{BlobSize, BlobTable, SizedBlob};
 pub use digests::{DigestId, Digests};
 pub(crate) use repositories::read_link;
 pub use repositories::{LinkState, Repository, Revision, Tag, Upload, Watched};
+pub use selection::Selection;
 
 use crate::finding::{FindingKind, Findings, Severity};
 use crate::layout::{BLOBS, REGSWEEP, REPOSITORIES, component};
@@ -78,8 +80,10 @@ pub struct Blobs {
 /// The repositories, listed: the other half.
 #[derive(Debug)]
 pub struct Listed {
-    repositories: Vec<Repository>,
-    unlistable: Vec<Unreadable>,
+    /// The repositories, sorted by name.
+    pub repositories: Vec<Repository>,
+    /// Folders that could not be listed, sorted by path: what is in them is not in the list, and not gone.
+    pub unlistable: Vec<Unreadable>,
     has_repositories_folder: bool,
     watched: Vec<Watched>,
 }
@@ -106,14 +110,28 @@ pub fn list_repositories(
     meter: &Meter,
     each: impl Fn(&Repository) + Sync,
 ) -> Listed {
-    let found = find::find(registry, findings);
-    meter.expect(found.folders.len() as u64);
+    list_selected(registry, digests, findings, meter, &Selection::EVERYTHING, each)
+}
+
+/// [`list_repositories`] for some of them: no folder is opened that leads to none of these. What was listed so must not
+/// decide what is garbage.
+pub fn list_selected(
+    registry: &Registry,
+    digests: &Digests,
+    findings: &Findings,
+    meter: &Meter,
+    selection: &Selection<'_>,
+    each: impl Fn(&Repository) + Sync,
+) -> Listed {
+    let found = find::find(registry, selection, findings);
+    let folders: Vec<find::Folder> =
+        found.folders.into_iter().filter(|folder| (selection.wants)(&folder.name())).collect();
+    meter.expect(folders.len() as u64);
     let mut unlistable = found.unlistable;
-    let (mut repositories, failed): (Vec<Repository>, Vec<Vec<Unreadable>>) = found
-        .folders
+    let (mut repositories, failed): (Vec<Repository>, Vec<Vec<Unreadable>>) = folders
         .into_par_iter()
         .map(|folder| {
-            let (repository, unlistable) = repositories::read(registry, digests, folder, findings);
+            let (repository, unlistable) = repositories::read(registry, digests, folder, selection, findings);
             each(&repository);
             meter.add(1);
             (repository, unlistable)
@@ -123,6 +141,15 @@ pub fn list_repositories(
     unlistable.extend(failed.into_iter().flatten());
     unlistable.sort_by(|a, b| a.path.cmp(&b.path));
     Listed { repositories, unlistable, has_repositories_folder: found.has_repositories_folder, watched: found.watched }
+}
+
+/// The names of all repositories, as they may be shown, sorted: for somebody who asked for one that is not there. What
+/// cannot be listed is left out.
+pub fn repository_names(registry: &Registry) -> Vec<String> {
+    let found = find::find(registry, &Selection::EVERYTHING, &Findings::default());
+    let mut names: Vec<String> = found.folders.iter().map(find::Folder::name).collect();
+    names.sort();
+    names
 }
 
 impl Inventory {

@@ -10,12 +10,12 @@ use rayon::prelude::*;
 use super::digests::{DigestId, Digests};
 use super::find::Folder;
 use super::tags::{ReadTag, TagReader};
-use super::{symbolic_link, unknown};
+use super::{Selection, symbolic_link, unknown};
 use crate::digest::{Algorithm, Digest, HexPlace};
 use crate::finding::{FindingKind, Findings, Severity};
 use crate::layout::{
-    self, LAYERS, LINK, MANIFESTS, REPOSITORIES, REVISIONS, RepositoryName, STARTED_AT, TAGS, TagName, UPLOADS,
-    UploadId, component, is_debris,
+    LAYERS, LINK, MANIFESTS, REVISIONS, RepositoryName, STARTED_AT, TAGS, TagName, UPLOADS, UploadId, component,
+    is_debris,
 };
 use crate::registry::{Cause, Dir, FileStamp, Kind, MAX_LINK_BYTES, Registry, Stamp, Unreadable};
 
@@ -142,10 +142,10 @@ pub(super) fn read(
     registry: &Registry,
     digests: &Digests,
     folder: Folder,
+    selection: &Selection<'_>,
     findings: &Findings,
 ) -> (Repository, Vec<Unreadable>) {
-    let below = folder.path.strip_prefix(REPOSITORIES).unwrap_or(&folder.path);
-    let name = layout::shown_path(below);
+    let name = folder.name();
     let mut reader = Reader {
         registry,
         digests,
@@ -164,12 +164,15 @@ pub(super) fn read(
             folders: vec![folder.watched],
         },
     };
-    for part in [Reader::manifests, Reader::layers] {
+    let parts = [Reader::manifests, Reader::layers];
+    for part in if selection.manifests_only { &parts[..1] } else { &parts } {
         if let Err(unreadable) = part(&mut reader) {
             reader.cannot_list(unreadable);
         }
     }
-    if let Err(unreadable) = reader.uploads() {
+    if !selection.manifests_only
+        && let Err(unreadable) = reader.uploads()
+    {
         // No blob depends on an upload: this is no reason to stop.
         let message = format!("cannot be listed ({}); its uploads are kept", unreadable.cause);
         reader.note(Severity::Warning, FindingKind::Unreadable, &unreadable.path, message);

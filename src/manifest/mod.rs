@@ -1,11 +1,13 @@
 //! Manifests: bytes to references.
 //!
-//! [`parse`] is pure: bytes in, references out. [`Reading`] reads manifests from the blob store and verifies them;
-//! [`Store`] keeps what they reference as small numbers.
+//! [`parse()`] is pure: bytes in, references out; so is [`details()`], for what a person wants to know. [`Reading`] reads
+//! manifests from the blob store and verifies them; [`Store`] keeps what they reference as small numbers.
 
+mod details;
 mod parse;
 mod store;
 
+pub use details::{BlobDetails, ChildDetails, Config, Details, Form, MAX_CONFIG_BYTES, config, details};
 pub use parse::{Expect, ManifestError, Parsed, Reference, parse};
 pub(crate) use store::signature_links;
 pub use store::{Loaded, Manifest, Reading, Store};

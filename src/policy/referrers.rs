@@ -68,6 +68,38 @@ impl Subject {
     }
 }
 
+/// What has to be known of manifests that were read, to tell whether a tag's name keeps what it promises.
+pub trait KnownManifests {
+    /// Whether it was read and is whole.
+    fn is_whole(&self, id: DigestId) -> bool;
+    /// Whether it was looked for as a manifest, and is not in the blob store.
+    fn is_missing(&self, id: DigestId) -> bool;
+    /// What it is about; `None` also where it is not whole.
+    fn subject(&self, id: DigestId) -> Option<DigestId>;
+    /// What it lists, if it is an index that lists manifests and nothing else.
+    fn listed(&self, id: DigestId) -> Option<impl Iterator<Item = DigestId>>;
+}
+
+impl KnownManifests for Store {
+    fn is_whole(&self, id: DigestId) -> bool {
+        self.manifest(id).is_some()
+    }
+
+    fn is_missing(&self, id: DigestId) -> bool {
+        Store::is_missing(self, id)
+    }
+
+    fn subject(&self, id: DigestId) -> Option<DigestId> {
+        self.manifest(id)?.subject
+    }
+
+    fn listed(&self, id: DigestId) -> Option<impl Iterator<Item = DigestId>> {
+        let manifest = self.manifest(id)?;
+        let is_list = manifest.is_index && manifest.blobs().is_empty();
+        is_list.then(|| manifest.children().iter().copied())
+    }
+}
+
 /// How many characters of a digest's hex a referrers tag holds.
 const HEX_IN_A_TAG: usize = 64;
 
@@ -97,19 +129,18 @@ impl ReferrerTag {
     /// - the subject itself: an image that is tagged by its own digest;
     /// - for a list of referrers, anything but an index of manifests each of which, as far as they are here, has that
     ///   subject.
-    pub fn agrees_with(&self, target: DigestId, digests: &Digests, store: &Store) -> bool {
-        let Some(manifest) = store.manifest(target) else { return false };
-        if self.subject.is(&digests.digest(target)) {
+    pub fn agrees_with(&self, target: DigestId, digests: &Digests, manifests: &impl KnownManifests) -> bool {
+        if !manifests.is_whole(target) || self.subject.is(&digests.digest(target)) {
             return false;
         }
         if self.kind != ReferrerKind::Referrers {
             return true;
         }
-        let is_about_it = |&child: &DigestId| match store.manifest(child) {
-            Some(child) => child.subject.is_some_and(|subject| self.subject.is(&digests.digest(subject))),
-            None => store.is_missing(child),
+        let is_about_it = |child: DigestId| match manifests.subject(child) {
+            Some(subject) => self.subject.is(&digests.digest(subject)),
+            None => manifests.is_missing(child),
         };
-        manifest.is_index && manifest.blobs().is_empty() && manifest.children().iter().all(is_about_it)
+        manifests.listed(target).is_some_and(|mut children| children.all(is_about_it))
     }
 }
 

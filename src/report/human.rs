@@ -390,7 +390,7 @@ pub fn duration(seconds: f64) -> String {
 }
 
 /// The end of a long name says more than its beginning.
-fn shortened(text: &str, width: usize) -> String {
+pub fn shortened(text: &str, width: usize) -> String {
     let count = text.chars().count();
     if count <= width {
         return text.to_owned();

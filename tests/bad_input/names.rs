@@ -35,7 +35,10 @@ fn evil_tree() -> Tree {
 fn names_never_reach_the_terminal_raw() {
     let tree = evil_tree();
     let root = tree.root();
-    let cases: [&[&str]; 5] = [
+    let cases: [&[&str]; 8] = [
+        &["ls"],
+        &["ls", "--untagged", "--tree", "-v"],
+        &["ls", "--untagged", "--tree", "--format", "json"],
         &["gc", "--dry-run", "-m", "-v"],
         &["gc", "--dry-run", "-m"],
         &["gc", "--dry-run", "-m", "-v", "--format", "json"],

@@ -6,6 +6,7 @@ use std::process::Stdio;
 use crate::small;
 use crate::support::process::{finish, regsweep};
 use crate::support::scenario::gc;
+use crate::support::tree::Manifest;
 
 #[test]
 fn json_is_one_document_whatever_happens() {
@@ -38,9 +39,15 @@ fn a_closed_pipe_is_no_error() {
     for n in 0..300 {
         app.stray_layer(&format!("stray {n}"));
     }
-    for flags in
-        [&["gc", "--dry-run", "-v"][..], &["gc", "--dry-run", "--format", "json"], &["gc", "--dry-run"], &["--help"]]
-    {
+    (0..2000).for_each(|n| app.tag(&format!("tag-{n}"), &Manifest::docker("team/app v1", &["base", "team/app v1"])));
+    for flags in [
+        &["gc", "--dry-run", "-v"][..],
+        &["gc", "--dry-run", "--format", "json"],
+        &["gc", "--dry-run"],
+        &["ls", "--tree"],
+        &["ls", "--tree", "--format", "json"],
+        &["--help"],
+    ] {
         let mut arguments: Vec<OsString> = flags.iter().map(OsString::from).collect();
         arguments.push(tree.root().into_os_string());
         let mut command = regsweep(&arguments);

@@ -78,6 +78,14 @@ fn every_kind_event_and_field_is_described() {
     let mut fields = BTreeSet::new();
     printed.lines().for_each(|line| keys(&serde_json::from_str(line).unwrap(), &mut fields));
     expect(&on_disk, fields.into_iter().collect());
+
+    let listing = page("docs/listing.md");
+    expect(&listing, variants("src/listing/mod.rs", "Kind"));
+    let printed = machine.run("regsweep ls --format json --tree --untagged /var/lib/registry");
+    let mut fields = BTreeSet::new();
+    keys(&serde_json::from_str(&printed).expect("one JSON document"), &mut fields);
+    assert!(fields.len() > 20, "{fields:?}");
+    expect(&listing, fields.into_iter().collect());
     fail_if_any(&failures);
 }
 

@@ -102,9 +102,10 @@ const OTHER_PROGRAMS: [&str; 16] = [
 
 #[test]
 fn flags_are_those_of_the_help() {
-    let commands: [(&str, &[&str]); 6] = [
+    let commands: [(&str, &[&str]); 7] = [
         ("regsweep garbage-collect", &["gc"]),
         ("regsweep gc", &["gc"]),
+        ("regsweep ls", &["ls"]),
         ("regsweep rm", &["rm"]),
         ("regsweep trash list", &["trash", "list"]),
         ("regsweep trash restore", &["trash", "restore"]),

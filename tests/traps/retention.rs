@@ -311,6 +311,22 @@ fn t35_what_a_tag_pointed_at_before() {
     }
 }
 
+/// What was deleted cannot be rolled back to, and takes the place of nothing that can.
+#[test]
+fn t35_a_former_digest_that_was_deleted_takes_no_place() {
+    let tree = Tree::new();
+    let app = tree.repository("team/app");
+    let images = [1, 2, 3].map(|n| {
+        let image = Manifest::docker(&format!("m{n}"), &[&format!("layer {n}")]);
+        app.push_tagged("latest", &image);
+        set_time(&app.history("latest", &image.digest).join("link"), SystemTime::now() - DAY * (4 - n));
+        image
+    });
+    fs::remove_file(app.revision(&images[1].digest).join("link")).unwrap();
+    let run = select(&tree, &["--keep-tag-history", "1", "-m"]);
+    run.exits(0).keeps(&app.objects_of(&images[0])).because(&app.revision_object(&images[1].digest), &["empty"]);
+}
+
 /// Who let go of the tags lets go of what they pointed at before, if the rules speak of that.
 #[test]
 fn t35_the_history_of_a_tag_goes_with_it() {
