@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::support::process::{finish_reading, regsweep};
 use crate::support::scenario::{collect, gc, gc_arguments, select};
-use crate::support::tree::{Manifest, Tree};
+use crate::support::tree::{Manifest, Tree, blob_object};
 use crate::{HOUR, and};
 
 /// Flags that protect what these lines name.
@@ -84,6 +84,19 @@ fn t36_what_runs_and_was_deleted_keeps_its_blobs() {
     let layer_links = v1.blobs.iter().map(|blob| app.layer_object(&blob.digest));
     let run = collect(&tree, &protecting(&tree, &[&v1.digest], &["-m"]));
     run.exits(0).removes(&and(vec![app.revision_object(&v1.digest)], layer_links)).without_complaint();
+}
+
+/// A layer that is named stays where it is, with every link to it.
+#[test]
+fn t36_a_layer_that_is_named_stays_with_its_links() {
+    let tree = Tree::new();
+    let app = tree.repository("team/app");
+    app.image("v1");
+    let stray = app.stray_layer("stray");
+    let other = app.stray_layer("other");
+    let run = collect(&tree, &protecting(&tree, &[&stray.digest], &["-m"]));
+    run.exits(0).removes(&[app.layer_object(&other.digest), blob_object(&other.digest)]);
+    run.keeps(&[app.layer_object(&stray.digest), blob_object(&stray.digest)]);
 }
 
 #[test]

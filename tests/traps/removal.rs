@@ -90,7 +90,15 @@ fn t15_removing_a_tag_by_name_leaves_its_sibling_alone() {
     let image = app.image("v1");
     app.tag("latest", &image);
     app.image("v2");
-    tree.orphan("garbage of before");
+    // Garbage of before is for the next collection, in this repository and elsewhere.
+    tree.orphan("orphan");
+    for repository in [&app, &tree.repository("other")] {
+        repository.delete_by_api(&repository.untagged("deleted"));
+        repository.stray_layer("stray");
+        repository.upload("stale", HOUR * 400);
+        let by_hand = repository.image("by-hand");
+        repository.delete_by_hand("by-hand", &by_hand);
+    }
     removes(&tree, &["team/app:v1"], &[], &[app.tag_object("v1")]);
 }
 
@@ -360,6 +368,28 @@ fn t07_what_is_damaged_can_be_removed() {
     let lost: Vec<String> = delivered.difference(&tree.deliverable(false)).cloned().collect();
     assert!(lost.iter().all(|fact| !fact.starts_with("team/app:whole ")), "{lost:?}");
     assert!(app.tag_folder("whole").exists());
+}
+
+/// Whoever names a whole repository wants nothing of it, whatever is wrong in it.
+#[test]
+fn t07_a_repository_goes_with_all_that_is_damaged_in_it() {
+    let tree = Tree::new();
+    let app = tree.repository("team/app");
+    let kept = tree.repository("other").image("v1");
+    let (damaged, emptied, missing) = (app.image("damaged"), app.image("emptied"), app.untagged("missing"));
+    app.image("garbled");
+    app.image("cut-off");
+    fs::write(tree.data(&damaged.digest), b"{").unwrap();
+    fs::write(app.revision(&emptied.digest).join("link"), b"").unwrap();
+    fs::remove_dir_all(tree.blob(&missing.digest)).unwrap();
+    fs::write(app.current("garbled"), b"sha256:12").unwrap();
+    fs::remove_file(app.current("cut-off")).unwrap();
+    gc(&tree, &["--dry-run"]).exits(3);
+    rm(&tree, &["--registry-stopped"], &["team/app"]).exits(0);
+    assert!(!app.folder().exists());
+    let run = gc(&tree, &["--registry-stopped"]);
+    run.exits(0);
+    assert!(tree.objects().is_superset(&tree.repository("other").objects_of(&kept).into_iter().collect()));
 }
 
 /// The next collection does not take what somebody removed for what has vanished.
