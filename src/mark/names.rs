@@ -23,6 +23,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 
 use super::walk::Walk;
+use crate::digest::Algorithm;
 use crate::finding::{FindingKind, Severity};
 use crate::inventory::{DigestId, LinkState, Tag};
 use crate::layout::{MANIFESTS, TAGS};
@@ -39,6 +40,8 @@ pub(super) struct Names {
     pub(super) verdicts: Vec<TagVerdict>,
     /// Tags that belong to another manifest.
     followers: Vec<Follower>,
+    /// Revisions with long digests by the beginnings that a tag's name has room for; made when it is first asked for.
+    beginnings: Option<HashMap<(Algorithm, Box<str>), DigestId>>,
     /// Manifests that are let go, first of all.
     seeds: Vec<(DigestId, Cause)>,
     /// What tags pointed at before and should stay.
@@ -218,7 +221,9 @@ impl<'a> Walk<'a> {
     /// Whether a tag that is whole may be let go; then it is noted for whoever decides. Otherwise it is a root.
     fn may_go(&mut self, names: &mut Names, judged: &mut Vec<Judged<'a>>, place: usize, target: DigestId) -> bool {
         let tag: &'a Tag = &self.repository.tags[place];
-        let Some(stamp) = tag.stamp.filter(|_| self.store.manifest(target).is_some()) else {
+        let link = self.repository.revision(target).map(|revision| &revision.link);
+        let can_be_pulled = link == Some(&LinkState::Target(target)) && self.store.manifest(target).is_some();
+        let Some(stamp) = tag.stamp.filter(|_| can_be_pulled) else {
             names.stays(place, Because::Damaged);
             return false;
         };
@@ -240,7 +245,7 @@ impl<'a> Walk<'a> {
                 names.stays(place, because);
                 return false;
             }
-            let subject = self.find_subject(&referrer.subject);
+            let subject = self.find_subject(names, &referrer.subject);
             names.followers.push(Follower { place, target, subject });
             if let Some(subject) = subject {
                 self.referrers.entry(subject).or_default().push(target);
@@ -258,12 +263,17 @@ impl<'a> Walk<'a> {
     }
 
     /// The digest that a tag's name means. Where it has only the beginning of one, that of a revision here.
-    fn find_subject(&self, subject: &Subject) -> Option<DigestId> {
-        if let Subject::Whole(digest) = subject {
-            return Some(self.digests.id(digest));
+    fn find_subject(&self, names: &mut Names, subject: &Subject) -> Option<DigestId> {
+        match subject {
+            Subject::Whole(digest) => Some(self.digests.id(digest)),
+            Subject::Cut(algorithm, start) => {
+                let beginnings = names.beginnings.get_or_insert_with(|| {
+                    let digests = self.repository.revisions.iter().map(|revision| revision.id);
+                    digests.filter_map(|id| Some((Subject::beginning_of(&self.digests.digest(id))?, id))).collect()
+                });
+                beginnings.get(&(*algorithm, start.clone())).copied()
+            }
         }
-        let revisions = self.repository.revisions.iter().map(|revision| revision.id);
-        revisions.into_iter().find(|&id| subject.is(&self.digests.digest(id)))
     }
 
     /// Lets the rules decide, and makes roots of what they keep.
@@ -329,6 +339,7 @@ impl<'a> Walk<'a> {
         let kept = retention.history(&repository.name, &tag.name, &timed, pushed, self.wishes.now);
         let Some(mut kept) = kept else { return };
         kept.retain(|_| stays);
+        let kept: HashSet<DigestId> = kept.into_iter().collect();
         names.seeds.extend(former.iter().filter(|id| !kept.contains(id)).map(|&id| (id, Cause::Expired)));
         names.former.extend(kept);
     }

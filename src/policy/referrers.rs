@@ -59,6 +59,13 @@ pub enum Subject {
 }
 
 impl Subject {
+    /// What a tag's name has of a digest that is too long for it; `None` for one that is not: algorithm, and the first
+    /// 64 characters.
+    pub fn beginning_of(digest: &Digest) -> Option<(Algorithm, Box<str>)> {
+        let hex = digest.hex();
+        (hex.len() > HEX_IN_A_TAG).then(|| (digest.algorithm(), hex[..HEX_IN_A_TAG].into()))
+    }
+
     /// Whether it names this digest.
     pub fn is(&self, digest: &Digest) -> bool {
         match self {

@@ -158,7 +158,8 @@ impl Repository {
 
     /// What a tag points at, where that can be pulled.
     fn whole_target(&self, disk: &Disk, tag: &Tag) -> Option<String> {
-        tag.current.target().filter(|digest| self.has_link(digest) && disk.manifest(digest).is_some())
+        let is_linked = |digest: &String| self.revisions.get(digest) == Some(&Link::To(digest.clone()));
+        tag.current.target().filter(|digest| is_linked(digest) && disk.manifest(digest).is_some())
     }
 
     /// What the tag of a signature is about, and the signature.

@@ -188,6 +188,32 @@ fn t38_a_name_that_looks_like_a_referrer_is_no_proof() {
     assert_eq!(run.verdict("team/app", &tags[2]), (Some("expired"), "not-kept"));
 }
 
+/// A digest of 128 characters does not fit into a tag; the first 64 of them stand for it.
+#[test]
+fn t38_a_long_digest_in_a_tag_is_cut() {
+    let tree = Tree::new();
+    let app = tree.repository("team/app");
+    let image = |words: &str| Manifest::docker(words, &[words]).named_by_sha512();
+    let (old, new, gone) = (image("old"), image("new"), image("gone"));
+    app.push_tagged_ago("old", &old, HOUR);
+    app.push_tagged("new", &new);
+    let lists = [&old, &new, &gone].map(|subject| {
+        let referrer = Manifest::referrer(&format!("about {}", subject.digest), subject);
+        app.push(&referrer);
+        let list = Manifest::index(&format!("referrers of {}", subject.digest), &[&referrer]);
+        let tag = format!("sha512-{}", &subject.digest["sha512:".len()..][..64]);
+        app.push_tagged(&tag, &list);
+        (tag, list, referrer)
+    });
+    let run = select(&tree, &["--keep-last", "1", "--prune-referrers"]);
+    let (tag, list, referrer) = &lists[0];
+    let objects = [&old, list, referrer].into_iter().flat_map(|manifest| app.objects_of(manifest));
+    run.exits(0).removes(&and(vec![app.tag_object("old"), app.tag_object(tag)], objects));
+    assert_eq!(run.verdict("team/app", &lists[1].0), (None, "subject"));
+    // Nobody knows which digest it was.
+    assert_eq!(run.verdict("team/app", &lists[2].0), (None, "subject-gone"));
+}
+
 /// ```text
 /// team/app   A <~ B <~ C <~ A            untagged, in a circle
 ///            sha256-<S>.sig => T, sha256-<T>.sig => S      two signatures of each other

@@ -236,6 +236,16 @@ fn t35_a_damaged_tag_takes_nobodys_place() {
     run.keeps(&app.objects_of(&cut_off)).because(&app.revision_object(&v1.digest), &["expired"]);
     assert_eq!(run.verdict("team/app", "dangling"), (None, "damaged"));
 
+    // A link that names another manifest leads nobody to this one.
+    let tree = Tree::new();
+    let app = tree.repository("team/app");
+    app.image_ago("v1", DAY * 2);
+    let (v2, odd) = (app.image_ago("v2", DAY), app.image("odd"));
+    fs::write(app.revision(&odd.digest).join("link"), &v2.digest).unwrap();
+    let run = select(&tree, &["--keep-last", "1"]);
+    run.keeps(&tags(&app, &["v2", "odd"])).keeps(&app.objects_of(&odd)).keeps(&app.objects_of(&v2));
+    assert_eq!(run.verdict("team/app", "odd"), (None, "damaged"));
+
     let tree = Tree::new();
     let app = tree.repository("team/app");
     app.image_ago("v1", DAY * 2);
