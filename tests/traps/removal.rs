@@ -310,10 +310,20 @@ fn t53_what_later_runs_have_taken_from_is_not_put_back() {
     assert!(tree.objects().contains(&app.tag_object("v1")));
 }
 
-/// The same with two collections: the first put an image aside, the second took the layer that it shared.
+/// The same with two collections: the first put an image aside, the second took the layer that it shared; or only the
+/// link to it, where another repository still needs the layer itself.
 #[test]
 fn t53_a_shared_layer_that_a_later_run_has_taken_is_missed() {
+    for is_needed_elsewhere in [false, true] {
+        a_shared_layer_is_missed(is_needed_elsewhere);
+    }
+}
+
+fn a_shared_layer_is_missed(is_needed_elsewhere: bool) {
     let tree = Tree::new();
+    if is_needed_elsewhere {
+        tree.repository("other").image_with_layers("v1", &["shared"]);
+    }
     let app = tree.repository("team/app");
     let first = app.untagged_with_layers("first", &["shared", "own"]);
     let second = app.image_with_layers("second", &["shared"]);
