@@ -135,10 +135,10 @@ impl Registry {
     /// millionth of a second where the answer is in memory, a tenth of a thousandth and more where it comes from a disk
     /// or over a network.
     ///
-    /// A few names are asked for: folders that blobs are in, and then blobs in one of these. Of either a fourth part that
-    /// takes longer decides, for neighbours come together from a disk, and a file system may have all of a folder from
-    /// having listed it. A name that is not there takes as long as one that is, and whatever else is wrong with it comes
-    /// out when it is opened.
+    /// A few names are asked for: folders that blobs are in, and then blobs in one of these. Of either a fourth part
+    /// that takes longer decides, for neighbours come together from a disk, and a file system may have all of a folder
+    /// from having listed it. A name that is not there takes as long as one that is, and whatever else is wrong with it
+    /// comes out when it is opened.
     pub fn is_slower_than(&self, limit: Duration) -> bool {
         const ASKED: usize = 16;
         // A folder may hold any number of them.

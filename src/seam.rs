@@ -1,9 +1,9 @@
 //! The seam between regsweep and the system: where a test can stand between the two.
 //!
-//! Every call that looks at the registry's tree (`registry/dir.rs`) or changes it (`sweep/disk.rs`) asks here first. In a
-//! normal run nobody stands there, and asking is one comparison. A test puts an [`Interceptor`] there, and can make the
-//! n-th call fail, cut a listing short, let everything fail from the n-th call on (which is what a crash leaves behind),
-//! or do something to the tree at that very moment, as a registry that is not read-only would.
+//! Every call that looks at the registry's tree (`registry/dir.rs`) or changes it (`sweep/disk.rs`) asks here first. In
+//! a normal run nobody stands there, and asking is one comparison. A test puts an [`Interceptor`] there, and can make
+//! the n-th call fail, cut a listing short, let everything fail from the n-th call on (which is what a crash leaves
+//! behind), or do something to the tree at that very moment, as a registry that is not read-only would.
 
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};

@@ -216,7 +216,8 @@ fn nothing() -> Value {
     })
 }
 
-/// Whether two parts of a report count the same. A writer may add fields (`disk_bytes`), so only those named here count.
+/// Whether two parts of a report count the same. A writer may add fields (`disk_bytes`), so only those named here
+/// count.
 #[track_caller]
 fn assert_same_counts(left: &Value, right: &Value, what: &str) {
     for (kind, fields) in nothing().as_object().unwrap() {

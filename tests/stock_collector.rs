@@ -281,8 +281,9 @@ fn differs_dead_links_go_with_their_layers() {
     assert_eq!((debris(&pair.ours), debris(&pair.stock)), (false, true), "the emptied folder of a deleted revision");
 }
 
-/// An image taken out by hand (`tags/<t>/index/...` and `revisions/...`, as many guides say) leaves a tag that is listed
-/// and answers 404. The stock collector frees the blobs and leaves the tag; regsweep takes the tag with the image.
+/// An image taken out by hand (`tags/<t>/index/...` and `revisions/...`, as many guides say) leaves a tag that is
+/// listed and answers 404. The stock collector frees the blobs and leaves the tag; regsweep takes the tag with the
+/// image.
 #[test]
 fn differs_a_tag_deleted_by_hand_goes_with_its_image() {
     let gone = image("gone");

@@ -25,8 +25,8 @@ const MAX_PROTECT_BYTES: u64 = 64 << 20;
 pub(crate) struct Names {
     /// Keep the last N tags of each repository, by push time; the others go
     ///
-    /// What a tag led to goes with it in the same run, unless another tag leads there too. Several of these options keep
-    /// what any of them keeps, and the newest tag of a repository always stays.
+    /// What a tag led to goes with it in the same run, unless another tag leads there too. Several of these options
+    /// keep what any of them keeps, and the newest tag of a repository always stays.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64))]
     keep_last: Option<u64>,
 

@@ -125,9 +125,9 @@ pub(crate) fn pool(threads: usize) -> Result<rayon::ThreadPool, Failure> {
 
 /// How many requests are in flight at a time, unless the operator says it. Each has a thread, which waits.
 ///
-/// A volume that answers at once, from memory, keeps the cores busy by itself; the few threads more than cores are there
-/// for what is not in memory. One that takes its time is not busy at all: it answers 64 at once as soon as one. The
-/// figures for both are in `docs/benchmarks.md`.
+/// A volume that answers at once, from memory, keeps the cores busy by itself; the few threads more than cores are
+/// there for what is not in memory. One that takes its time is not busy at all: it answers 64 at once as soon as one.
+/// The figures for both are in `docs/benchmarks.md`.
 pub(crate) fn jobs(registry: &Registry) -> usize {
     // Memory answers in a tenth of it, the fastest disk in the double.
     const AT_ONCE: Duration = Duration::from_micros(40);

@@ -84,8 +84,8 @@ pub(crate) fn main(command: &Command) -> Result<Exit, Failure> {
 #[derive(Debug, Serialize)]
 struct Listed {
     run: String,
-    /// `kept`: it can be restored or purged. `cut-off`: the next `gc` puts it back. `half-purged`: the next `gc` deletes
-    /// the rest. `foreign`: another version of regsweep has made it.
+    /// `kept`: it can be restored or purged. `cut-off`: the next `gc` puts it back. `half-purged`: the next `gc`
+    /// deletes the rest. `foreign`: another version of regsweep has made it.
     state: &'static str,
     began_at: Option<String>,
     /// How many things it moved.

@@ -78,8 +78,8 @@ pub(crate) struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Does it. `decided` is told what goes before it does; `advice` says what to do next, from a report and whether the
-    /// run has ended early.
+    /// Does it. `decided` is told what goes before it does; `advice` says what to do next, from a report and whether
+    /// the run has ended early.
     pub(crate) fn run(
         &self,
         decided: &(dyn Fn(&Plan) + Sync),

@@ -131,8 +131,8 @@ const SHARDS: usize = 256;
 /// The SHA-256 digests that begin with the same byte, sorted, with an index to find one in.
 ///
 /// Digests are as good as random, so the bits after the first byte say nearly where one is: they lead to a bucket of a
-/// few digests. A search for each reference of each manifest would otherwise be a good part of a run. Where somebody has
-/// chosen digests that all fall into one bucket, finding one is a binary search among them, and no slower.
+/// few digests. A search for each reference of each manifest would otherwise be a good part of a run. Where somebody
+/// has chosen digests that all fall into one bucket, finding one is a binary search among them, and no slower.
 #[derive(Debug, Default)]
 struct Shard {
     digests: Vec<[u8; 32]>,

@@ -1,6 +1,6 @@
 //! Repositories are found here: any folder below `repositories`, at any depth, that holds `_manifests`, `_layers` or
-//! `_uploads`, whatever else it holds. `a`, `a/b` and `a/b/c` can all be repositories. (Registry 2.8 looks for `_layers`,
-//! 3.x for `_manifests`; looking for either would miss some of the other's.)
+//! `_uploads`, whatever else it holds. `a`, `a/b` and `a/b/c` can all be repositories. (Registry 2.8 looks for
+//! `_layers`, 3.x for `_manifests`; looking for either would miss some of the other's.)
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! Manifests: bytes to references.
 //!
-//! [`parse()`] is pure: bytes in, references out; so is [`details()`], for what a person wants to know. [`Reading`] reads
-//! manifests from the blob store and verifies them; [`Store`] keeps what they reference as small numbers.
+//! [`parse()`] is pure: bytes in, references out; so is [`details()`], for what a person wants to know. [`Reading`]
+//! reads manifests from the blob store and verifies them; [`Store`] keeps what they reference as small numbers.
 
 mod details;
 mod parse;

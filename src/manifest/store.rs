@@ -116,8 +116,8 @@ pub struct Reading<'a> {
     /// By number, spread over several locks so that threads do not wait for each other.
     parts: Vec<Mutex<Part>>,
     /// The folders that the blobs' folders are in, each opened when something in it is read for the first time: so the
-    /// system does not walk down the whole path for each manifest, and on a network volume asks less often. `None` where
-    /// that did not work. Empty where a process may not have so many handles.
+    /// system does not walk down the whole path for each manifest, and on a network volume asks less often. `None`
+    /// where that did not work. Empty where a process may not have so many handles.
     folders: Vec<OnceLock<Option<Dir>>>,
 }
 
@@ -156,8 +156,8 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Reads these manifests and everything below them, each once, whoever asks for it. The work is handed to the scope,
-    /// and done when that ends.
+    /// Reads these manifests and everything below them, each once, whoever asks for it. The work is handed to the
+    /// scope, and done when that ends.
     ///
     /// What revisions and tags name is expected to be a manifest, whatever is there. Entries of indexes are as well
     /// where their media type says so; the others are looked at, and may turn out to be blobs.
@@ -283,8 +283,8 @@ impl<'a> Reading<'a> {
         self.registry.v2().read(path, MAX_MANIFEST_BYTES)
     }
 
-    /// The folder that a blob's folder is in, if it is held open. Why it cannot be opened is said where the blob is looked
-    /// for by its whole path.
+    /// The folder that a blob's folder is in, if it is held open. Why it cannot be opened is said where the blob is
+    /// looked for by its whole path.
     fn folder_of(&self, digest: &Digest) -> Option<&Dir> {
         let Digest::Sha256(bytes) = digest else { return None };
         let open = || self.registry.v2().open(blob_dir(digest).parent()?).ok().flatten();

@@ -3,10 +3,10 @@
 //! # Referrers
 //!
 //! A tag whose name is made from a digest belongs to the manifest of that digest (see [`ReferrerTag`]). No rule counts
-//! it. It stays while its subject is live, wherever that is in an image: so such tags are followed like the `subject` of
-//! an untagged manifest, until nothing new turns up. What is left then goes with a subject that goes in this run, and
-//! stays where its subject was gone before, unless it was asked for otherwise: a signature may lie in another repository
-//! than its image, and its absence here says little.
+//! it. It stays while its subject is live, wherever that is in an image: so such tags are followed like the `subject`
+//! of an untagged manifest, until nothing new turns up. What is left then goes with a subject that goes in this run,
+//! and stays where its subject was gone before, unless it was asked for otherwise: a signature may lie in another
+//! repository than its image, and its absence here says little.
 //!
 //! # What is let go
 //!

@@ -13,9 +13,9 @@
 //! # Time
 //!
 //! The age of a tag is the time of its push: the mtime of its `current/link`, in whole seconds. Never the `created` of
-//! an image: reproducible builds set that to 1970, and anybody can set it to anything. Tags that were pushed in the same
-//! second are not told apart: where one of them stays, all of them do. So a backup that was restored without its times
-//! loses nothing. A push in the future is a clock that was wrong: the tag stays, and takes nobody's place.
+//! an image: reproducible builds set that to 1970, and anybody can set it to anything. Tags that were pushed in the
+//! same second are not told apart: where one of them stays, all of them do. So a backup that was restored without its
+//! times loses nothing. A push in the future is a clock that was wrong: the tag stays, and takes nobody's place.
 //!
 //! Counts and periods are those of restic's `forget`: for each period, the newest of it stays, as often as the count
 //! says; the oldest of all stays while a count is not used up; `within` counts back from the newest push, not from now,

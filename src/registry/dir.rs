@@ -382,8 +382,8 @@ impl Dir {
         Ok(Some(Content { bytes, stamp: Stamp::of(&stat) }))
     }
 
-    /// Reads a small file that tells by itself that it is whole, as one does whose digest is known: `use_it` says what it
-    /// makes of the bytes, or `None` if they are not what they should be. Saves asking for the size before.
+    /// Reads a small file that tells by itself that it is whole, as one does whose digest is known: `use_it` says what
+    /// it makes of the bytes, or `None` if they are not what they should be. Saves asking for the size before.
     ///
     /// `None` says nothing about the file, not even whether it is there: for that there is [`Dir::read`].
     pub fn read_if_whole<T>(&self, name: impl AsRef<Path>, use_it: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {

@@ -35,8 +35,8 @@ impl Stamp {
         (self.device, self.inode)
     }
 
-    /// How many folders are in a folder, by its link count; `None` where the file system does not count them (btrfs, very
-    /// large folders of ext4).
+    /// How many folders are in a folder, by its link count; `None` where the file system does not count them (btrfs,
+    /// very large folders of ext4).
     pub fn folders(&self) -> Option<u64> {
         self.links.checked_sub(2)
     }
@@ -54,8 +54,8 @@ impl Stamp {
     }
 }
 
-/// What makes a link file the one that was read before: the part of its [`Stamp`] that the stamps of the folders above it
-/// do not tell. There is one for each revision and tag, so it is kept small.
+/// What makes a link file the one that was read before: the part of its [`Stamp`] that the stamps of the folders above
+/// it do not tell. There is one for each revision and tag, so it is kept small.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileStamp {
     inode: u64,

@@ -1,8 +1,8 @@
 //! The hand that moves things away, and the tally of what is gone.
 //!
-//! It is told by the plan what goes, entry by entry, and knows nothing else: it never looks whether something else could
-//! go as well. An entry that is gone already is no error; one that will not go is kept, with a finding that says why.
-//! What goes before what is for [`sweep`](super::sweep) to say; only the order within a repository is kept here.
+//! It is told by the plan what goes, entry by entry, and knows nothing else: it never looks whether something else
+//! could go as well. An entry that is gone already is no error; one that will not go is kept, with a finding that says
+//! why. What goes before what is for [`sweep`](super::sweep) to say; only the order within a repository is kept here.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;

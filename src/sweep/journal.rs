@@ -31,7 +31,7 @@ pub(super) const SCHEMA: &str = "regsweep.journal/1";
 pub enum Event {
     /// The run began.
     Begin {
-        /// [`SCHEMA`].
+        /// `regsweep.journal/1`.
         schema: String,
         /// The run's name.
         run: String,
@@ -101,7 +101,8 @@ pub struct Progress {
     pub purged: bool,
     /// Whether everything was put back.
     pub restored: bool,
-    /// Whether it says that it is of another schema than [`SCHEMA`]: then nobody here knows what its lines mean.
+    /// Whether it says that it is of another schema than this version writes: then nobody here knows what its lines
+    /// mean.
     pub foreign: bool,
 }
 

@@ -119,8 +119,8 @@ impl Lease {
         }
     }
 
-    /// Who holds the lease; `None` if nobody does, or nobody who lives. Makes no file, so that the clock of this machine
-    /// has to do.
+    /// Who holds the lease; `None` if nobody does, or nobody who lives. Makes no file, so that the clock of this
+    /// machine has to do.
     ///
     /// # Errors
     /// Whatever the system says.

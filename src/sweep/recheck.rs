@@ -2,12 +2,12 @@
 //! before anything is deleted.
 //!
 //! Whatever a push adds shows up in a folder that the scan has listed: a new repository, revision, tag or layer link
-//! changes the time of its folder. A tag that is pushed again is overwritten in place (registry 2.8 truncates the link),
-//! which changes no folder; so every tag's current link is looked at as well, and so is every revision link that goes:
-//! once moved, in the trash, for a rename takes what was written into the file just before along, and its time too.
-//! Where this run itself has moved something, the time of the folder has changed anyway: there the names in it are
-//! compared. The same goes for what was written so shortly before the scan that a second write may bear the
-//! same time: there names are compared, and links read again.
+//! changes the time of its folder. A tag that is pushed again is overwritten in place (registry 2.8 truncates the
+//! link), which changes no folder; so every tag's current link is looked at as well, and so is every revision link that
+//! goes: once moved, in the trash, for a rename takes what was written into the file just before along, and its time
+//! too. Where this run itself has moved something, the time of the folder has changed anyway: there the names in it are
+//! compared. The same goes for what was written so shortly before the scan that a second write may bear the same time:
+//! there names are compared, and links read again.
 //!
 //! And the folders must be the folders that were read: a volume may have been mounted over them, or taken away.
 //!

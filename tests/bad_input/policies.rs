@@ -1,4 +1,5 @@
-//! Policies and lists that are none: each is refused in one line that says where and what, before anything is looked at.
+//! Policies and lists that are none: each is refused in one line that says where and what, before anything is looked
+//! at.
 
 use std::fs;
 use std::path::Path;

@@ -143,8 +143,8 @@ fn lines_are_at_most_120_columns_wide() {
     fail_if_any(&failures);
 }
 
-/// What is said to take so many seconds or so much memory in the table of the README is a figure of the benchmark, as it
-/// was measured last.
+/// What is said to take so many seconds or so much memory in the table of the README is a figure of the benchmark, as
+/// it was measured last.
 #[test]
 fn figures_of_the_readme_are_those_of_the_benchmark() {
     const UNITS: [&str; 3] = ["s", "MiB", "%"];

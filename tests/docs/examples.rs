@@ -161,7 +161,8 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// A push every twenty days, tag after tag by its path, and the last on the first of March 2026; all else a year before.
+/// A push every twenty days, tag after tag by its path, and the last on the first of March 2026; all else a year
+/// before.
 fn push_at_fixed_times(storage: &Path) {
     let links = WalkDir::new(storage).into_iter().map(|entry| entry.unwrap().into_path());
     let mut links: Vec<PathBuf> = links.filter(|path| path.ends_with("link")).collect();

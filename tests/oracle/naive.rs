@@ -300,8 +300,8 @@ pub(crate) fn fixpoint(disk: &Disk, wish: Wish) -> BTreeMap<String, Kept> {
                     Link::Damaged => tag.history.is_empty(),
                 };
             }
-            // So does a revision link, unless untagged manifests are to go, or what a tag led to that goes; one that says
-            // nothing may be needed.
+            // So does a revision link, unless untagged manifests are to go, or what a tag led to that goes; one that
+            // says nothing may be needed.
             let goes = |digest: &String| wish.untagged_goes || let_go.contains(digest);
             let is_root = |digest: &String, link: &Link| match link {
                 Link::None => false,

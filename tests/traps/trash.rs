@@ -319,7 +319,8 @@ fn t27_a_purge_that_was_cut_off_is_finished_by_the_next_purge() {
     }
 }
 
-/// Nobody knows what the lines of another version's journal mean: nothing is put back, deleted or swept because of them.
+/// Nobody knows what the lines of another version's journal mean: nothing is put back, deleted or swept because of
+/// them.
 #[test]
 fn t27_a_run_of_another_version_is_left_alone() {
     for (keep_the_mark, flags) in [(false, &["-m"][..]), (true, &["-m"]), (true, &[])] {
