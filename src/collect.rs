@@ -15,7 +15,7 @@ use crate::layout::{
     INDEX, LINK, MANIFESTS, REPOSITORIES, REVISIONS, SIGNATURES, TAGS, UPLOADS, UploadId, component, is_debris, shown,
 };
 use crate::manifest::{self, Expect, Reading, Store};
-use crate::mark::{self, Links, Marking, Wishes};
+use crate::mark::{self, Links, Marking, Pushes, RepositoryMarking, Wishes};
 use crate::plan::{self, Basis, BlobTotals, CountAndBytes, Plan, Scope};
 use crate::policy::protect::Unknown;
 use crate::policy::retention::Effect;
@@ -274,6 +274,11 @@ fn report_unknown(unknown: &[Unknown], findings: &Findings) {
     }
 }
 
+/// So many tags in several repositories are not pushed in [`SHORT_TIME`], unless somebody copies them.
+const MANY_PUSHES: usize = 20;
+/// In seconds.
+const SHORT_TIME: i64 = 3600;
+
 /// What may be wrong with the rules, or with the times that they go by.
 fn doubts_about_rules(retention: &Retention, inventory: &Inventory, marking: &Marking, findings: &Findings) {
     let whole = Path::new(REPOSITORIES);
@@ -283,9 +288,22 @@ fn doubts_about_rules(retention: &Retention, inventory: &Inventory, marking: &Ma
         0..=3 => names.join(", "),
         more => format!("{} and {} more", names[..3].join(", "), more - 3),
     };
+    let of_one_second =
+        |marked: &RepositoryMarking| marked.judged_by_time.count > 1 && marked.judged_by_time.seconds() == 0;
     let same: Vec<&str> =
-        repositories().filter(|(_, marked)| marked.tags_of_one_second > 0).map(|(seen, _)| &*seen.name).collect();
-    if !same.is_empty() {
+        repositories().filter(|(_, marked)| of_one_second(marked)).map(|(seen, _)| &*seen.name).collect();
+    let pushes = repositories().filter(|(_, marked)| marked.judged_by_time.count > 0);
+    let (concerned, all) =
+        pushes.fold((0, Pushes::default()), |(count, all), (_, marked)| (count + 1, all.and(marked.judged_by_time)));
+    if concerned > 1 && all.count >= MANY_PUSHES && all.seconds() <= SHORT_TIME {
+        let message = format!(
+            "all {} tags that the rules are about, in {concerned} repositories, were pushed within {} minutes, as \
+             after a backup was restored without its times: then these say nothing of which is the newest",
+            all.count,
+            all.seconds() / 60 + 1
+        );
+        note(Severity::Warning, message);
+    } else if !same.is_empty() {
         let count = same.len();
         let of = if count == 1 { "one repository".to_owned() } else { format!("{count} repositories") };
         note(

@@ -89,6 +89,39 @@ pub struct Marking {
     live: Vec<AtomicU64>,
 }
 
+/// Pushes of some tags.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pushes {
+    /// How many.
+    pub count: usize,
+    /// When the first and the last were, in seconds since 1970.
+    pub span: Option<(i64, i64)>,
+}
+
+impl Pushes {
+    /// Those that were then.
+    pub fn of(times: impl Iterator<Item = i64>) -> Pushes {
+        times.fold(Pushes::default(), |all, time| all.and(Pushes { count: 1, span: Some((time, time)) }))
+    }
+
+    /// These and others.
+    #[must_use]
+    pub fn and(self, others: Pushes) -> Pushes {
+        let span = match (self.span, others.span) {
+            (Some((first, last)), Some((other_first, other_last))) => {
+                Some((first.min(other_first), last.max(other_last)))
+            }
+            (one, other) => one.or(other),
+        };
+        Pushes { count: self.count + others.count, span }
+    }
+
+    /// How many seconds lie between the first and the last.
+    pub fn seconds(self) -> i64 {
+        self.span.map_or(0, |(first, last)| last.saturating_sub(first))
+    }
+}
+
 /// What is live in one repository.
 #[derive(Debug, Default)]
 pub struct RepositoryMarking {
@@ -112,8 +145,8 @@ pub struct RepositoryMarking {
     pub let_go: Vec<(DigestId, Cause)>,
     /// Subjects that were gone before, while a tag that belongs to them is here.
     subjects_gone: Vec<DigestId>,
-    /// How many tags the rules had to judge here that were all pushed in the same second; 0 if they were not.
-    pub tags_of_one_second: usize,
+    /// The tags that rules judged by the times of their pushes.
+    pub judged_by_time: Pushes,
     /// How many of its tags were pushed in the future.
     pub tags_of_the_future: usize,
 }

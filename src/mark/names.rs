@@ -22,6 +22,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 
+use super::Pushes;
 use super::walk::Walk;
 use crate::digest::Algorithm;
 use crate::finding::{FindingKind, Severity};
@@ -47,7 +48,7 @@ pub(super) struct Names {
     /// What tags pointed at before and should stay.
     former: Vec<DigestId>,
     pub(super) subjects_gone: Vec<DigestId>,
-    pub(super) tags_of_one_second: usize,
+    pub(super) judged_by_time: Pushes,
     pub(super) tags_of_the_future: usize,
 }
 
@@ -283,15 +284,8 @@ impl<'a> Walk<'a> {
         let candidates: Vec<Candidate<'_>> = judged.iter().map(|judged| judged.candidate).collect();
         let verdicts = retention.judge(&repository.name, &candidates, self.wishes.now);
         let goes_by_time = |verdict: &Verdict| verdict.rule.is_some_and(|rule| retention.rules[rule].goes_by_time());
-        let of_rules: Vec<i64> = candidates
-            .iter()
-            .zip(&verdicts)
-            .filter(|(_, verdict)| goes_by_time(verdict))
-            .map(|(candidate, _)| candidate.pushed)
-            .collect();
-        if of_rules.len() > 1 && of_rules.iter().all(|&pushed| pushed == of_rules[0]) {
-            names.tags_of_one_second = of_rules.len();
-        }
+        let by_time = candidates.iter().zip(&verdicts).filter(|(_, verdict)| goes_by_time(verdict));
+        names.judged_by_time = Pushes::of(by_time.map(|(candidate, _)| candidate.pushed));
         names.tags_of_the_future = verdicts.iter().filter(|verdict| verdict.because == Because::Future).count();
         let has_history = retention.has_history(&repository.name);
         for (Judged { place, target, candidate }, verdict) in judged.iter().zip(&verdicts) {

@@ -101,7 +101,7 @@ impl<'a> Walk<'a> {
             let message = format!("all its revisions and layers are kept in this run: {first}{more}");
             self.find(Severity::Error, FindingKind::TaintedRepository, self.repository.path.clone(), message);
         }
-        let Names { tags_gone, verdicts, subjects_gone, tags_of_one_second, tags_of_the_future, .. } =
+        let Names { tags_gone, verdicts, subjects_gone, judged_by_time, tags_of_the_future, .. } =
             names.decided(tainted);
         let unlistable = self.unlistable.take();
         let has_unreadable_manifest = self.has_unreadable_manifest;
@@ -130,7 +130,7 @@ impl<'a> Walk<'a> {
             verdicts,
             let_go,
             subjects_gone,
-            tags_of_one_second,
+            judged_by_time,
             tags_of_the_future,
         }
     }

@@ -132,6 +132,22 @@ fn t34_a_backup_without_its_times_loses_nothing() {
     assert_eq!(run.verdict("backup", "b"), (None, "floor"));
 }
 
+/// A copy takes its time: the pushes of a year lie some minutes apart then, in whatever order it came by them.
+#[test]
+fn t34_a_backup_that_was_restored_within_minutes_is_told() {
+    let make = |minutes: u32| {
+        let tree = Tree::new();
+        for n in 0..24 {
+            let repository = tree.repository(["a", "b", "c"][n as usize % 3]);
+            repository.image_ago(&format!("v{n}"), DAY + Duration::from_secs(60) * (minutes * n / 23));
+        }
+        gc(&tree, &["--dry-run", "--keep-last", "2"]).report()
+    };
+    let report = make(50);
+    assert!(report.has("warning", "all 24 tags that the rules are about, in 3 repositories, were pushed within 51"));
+    assert!(make(90).complaints().is_empty());
+}
+
 /// ```text
 /// team/app   v1 => INDEX -> amd64, arm64      each tag counts once, however much is behind it
 ///            v2, v2.0 => M                    and twice where two names lead to one image
