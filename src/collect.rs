@@ -146,7 +146,8 @@ pub fn collect(registry: &Registry, options: Options<'_>, findings: &Findings, w
 
     let meter = watch.begin(Phase::Plan);
     let hidden = marking.repositories.iter().filter_map(|marked| marked.unlistable.clone());
-    let unlistable: Vec<String> = inventory.unlistable.iter().map(ToString::to_string).chain(hidden).collect();
+    let unlistable: Vec<String> =
+        inventory.unlistable.iter().map(ToString::to_string).chain(hidden).chain(marking.unlistable.clone()).collect();
     let brake = brakes::check(brakes::Seen {
         blobs: digests.blobs().len(),
         repositories: repositories.len(),

@@ -135,6 +135,18 @@ impl Findings {
         self.lock().entry((severity, kind)).or_default().add(finding);
     }
 
+    /// Takes over what others have noted.
+    pub fn take_all(&self, others: Findings) {
+        let others = others.all.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.lock();
+        for (key, kept) in others {
+            let into = all.entry(key).or_default();
+            // Those that were left out there are left out here.
+            into.added += kept.added - kept.first.len() as u64;
+            kept.first.into_iter().for_each(|finding| into.add(finding));
+        }
+    }
+
     /// All findings, the gravest first, each once.
     pub fn into_sorted(self) -> Vec<Finding> {
         let all = self.all.into_inner().unwrap_or_else(PoisonError::into_inner);

@@ -42,7 +42,7 @@ use crate::digest::Digest;
 use crate::finding::{FindingKind, Findings, Severity};
 use crate::inventory::{DigestId, Digests, Inventory, LinkState, Repository, Tag};
 use crate::layout::REPOSITORIES;
-use crate::manifest::{Expect, Store};
+use crate::manifest::{Expect, Loaded, Store};
 use crate::policy::{Cause, Held, Policy, Removal, TagFate, TagVerdict, judge};
 use crate::progress::Meter;
 use walk::Walk;
@@ -86,6 +86,8 @@ pub struct Wishes<'a> {
 pub struct Marking {
     /// One entry a repository, in the order of the inventory.
     pub repositories: Vec<RepositoryMarking>,
+    /// Something that is protected and that nobody knows the needs of: no blob is safe then.
+    pub unlistable: Option<String>,
     live: Vec<AtomicU64>,
 }
 
@@ -170,7 +172,11 @@ impl RepositoryMarking {
 
 impl Marking {
     fn new(blobs: usize) -> Marking {
-        Marking { repositories: Vec::new(), live: (0..blobs.div_ceil(64)).map(|_| AtomicU64::new(0)).collect() }
+        Marking {
+            repositories: Vec::new(),
+            unlistable: None,
+            live: (0..blobs.div_ceil(64)).map(|_| AtomicU64::new(0)).collect(),
+        }
     }
 
     /// Whether some repository needs this blob. `false` for a digest that is no blob.
@@ -244,43 +250,75 @@ pub fn mark(
     meter: &Meter,
 ) -> Marking {
     let Inventory { digests, repositories, .. } = inventory;
-    let walk = |pass: Pass<'_>| -> Marking {
+    // Each walk has findings of its own: what is said in one that does not count is not so.
+    let walk = |pass: Pass<'_>| -> (Marking, Findings) {
         meter.expect(repositories.len() as u64);
+        let findings = Findings::default();
         let mut marking = Marking::new(digests.blobs().len());
         let marked = repositories.par_iter().map(|repository| {
-            let marked = Walk::new(digests, store, links, findings, repository, wishes, pass).run(&marking);
+            let marked = Walk::new(digests, store, links, &findings, repository, wishes, pass).run(&marking);
             meter.add(1);
             marked
         });
         let marked = marked.collect();
         marking.repositories = marked;
         hold(&mut marking, digests, store, wishes.held);
-        marking
+        (marking, findings)
     };
-    let nothing = HashSet::new();
-    let mut marking = walk(Pass { is_cautious: false, pruned: &nothing });
+    let mut gone = HashSet::new();
+    let (mut marking, mut found) = walk(Pass { is_cautious: false, pruned: &gone });
     let is_blind = |marking: &Marking| marking.repositories.iter().any(|marked| marked.has_unreadable_manifest);
-    if wishes.policy.prune_referrers && !is_blind(&marking) && digests.blobs().is_complete() {
-        // A signature may lie in another repository than its image: gone is what lives nowhere.
-        let gone: HashSet<DigestId> = marking
-            .repositories
-            .iter()
-            .flat_map(|marked| &marked.subjects_gone)
-            .copied()
-            .filter(|&subject| !marking.is_live(subject))
-            .collect();
-        if !gone.is_empty() {
-            marking = walk(Pass { is_cautious: false, pruned: &gone });
+    while wishes.policy.prune_referrers && !is_blind(&marking) && digests.blobs().is_complete() {
+        // A signature may lie in another repository than its image, and what it signs may go with this very walk.
+        let more = gone_everywhere(&marking, repositories, &gone);
+        if more.is_empty() {
+            break;
         }
+        gone.extend(more);
+        (marking, found) = walk(Pass { is_cautious: false, pruned: &gone });
     }
     if wishes.policy.lets_names_go() && is_blind(&marking) {
         // It may be a sparse index, and what that names may lie in another repository alone, untagged there.
         let message = "a manifest that is needed cannot be read, and may be an index of images in any repository: \
                        untagged manifests and tags stay in this run";
         findings.add(Severity::Error, FindingKind::Unreadable, None, Path::new(REPOSITORIES), message);
-        marking = walk(Pass { is_cautious: true, pruned: &nothing });
+        (marking, found) = walk(Pass { is_cautious: true, pruned: &HashSet::new() });
     }
+    findings.take_all(found);
     marking
+}
+
+/// Subjects that are nowhere in the registry, beside those that are known to be gone. That a digest is not in the table
+/// of blobs says nothing: a listing may have been short, and a manifest whose blob is lost is damaged, not gone. So
+/// nothing may lead to it that stays, no revision link, no tag and no index, in any repository.
+fn gone_everywhere(marking: &Marking, repositories: &[Repository], known: &HashSet<DigestId>) -> Vec<DigestId> {
+    let mut gone: HashSet<DigestId> =
+        marking.repositories.iter().flat_map(|marked| &marked.subjects_gone).copied().collect();
+    gone.retain(|&subject| !known.contains(&subject) && !marking.is_live(subject));
+    if gone.is_empty() {
+        return Vec::new();
+    }
+    for (repository, marked) in repositories.iter().zip(&marking.repositories) {
+        // What is not live goes in this run, unless it cannot be removed.
+        let stays = |subject: &DigestId| {
+            repository.revision(*subject).is_some_and(|revision| match revision.link {
+                LinkState::Absent => false,
+                LinkState::Target(_) => marked.tainted || revision.linked,
+                LinkState::Damaged(_) | LinkState::Unreadable(_) => true,
+            })
+        };
+        gone.retain(|subject| !marked.is_live(*subject) && !stays(subject));
+        for (place, tag) in repository.tags.iter().enumerate() {
+            match (&tag.current, &tag.history) {
+                _ if marked.tag_goes(place).is_some() => {}
+                (LinkState::Target(target), _) => _ = gone.remove(target),
+                // It may have pointed at any of these.
+                (_, Ok(history)) => history.iter().for_each(|former| _ = gone.remove(former)),
+                (_, Err(_)) => return Vec::new(),
+            }
+        }
+    }
+    gone.into_iter().collect()
 }
 
 /// Keeps what is protected, also where no repository leads to it any more, with everything below it.
@@ -291,8 +329,16 @@ fn hold(marking: &mut Marking, digests: &Digests, store: &Store, held: &Held) {
         if !kept.insert(id) {
             continue;
         }
-        if let Some(manifest) = store.manifest(id) {
-            pending.extend(manifest.children().iter().chain(manifest.blobs()).chain(manifest.foreign()));
+        match store.get(id) {
+            Some(Loaded::Manifest(manifest)) => {
+                pending.extend(manifest.children().iter().chain(manifest.blobs()).chain(manifest.foreign()));
+            }
+            // Whatever it needs, nobody knows what that is.
+            Some(Loaded::Unreadable(why)) => {
+                let digest = digests.digest(id);
+                marking.unlistable = Some(format!("the manifest {digest}, which is protected: {why}"));
+            }
+            _ => {}
         }
     }
     kept.into_iter().for_each(|id| marking.keep(digests, id));

@@ -260,13 +260,13 @@ fn carry_out(
 /// The next run is compared with this one.
 fn record(registry: &Registry, collection: &Collection, ended: &Ended, options: Options<'_>, findings: &Findings) {
     let inventory = &collection.inventory;
-    // Those that somebody named are not missing.
-    let named = collection.plan.repositories.iter().filter(|plan| plan.is_named && plan.folder).count() as u64;
+    // Those that this run has taken away are not missing from the next.
+    let gone = ended.removed.repositories.count;
     let completed = Completed {
         schema: Completed::SCHEMA.to_owned(),
         at: options.at.to_string(),
         run: ended.swept.as_ref().and_then(|swept| swept.run.as_ref()).map(ToString::to_string),
-        repositories: (inventory.repositories.len() as u64).saturating_sub(named),
+        repositories: (inventory.repositories.len() as u64).saturating_sub(gone),
         tags: inventory.tags(),
         blobs: inventory.digests.blobs().len() as u64,
     };

@@ -122,6 +122,12 @@ fn tell(args: &Args, plan: &Plan) {
 /// What to do next.
 fn advice(args: &Args, report: &Report<'_>, has_ended_early: bool) -> Vec<String> {
     let mut advice = Vec::new();
+    let takes_all = report.garbage.repositories.count == report.scanned.repositories;
+    if takes_all && !has_ended_early && !args.collect {
+        let text =
+            "no repository is left then, and gc takes no blobs where there is none: --collect takes them with it";
+        advice.push(text.to_owned());
+    }
     if args.dry_run && !has_ended_early {
         let mut flags = String::new();
         for (given, flag) in [

@@ -196,7 +196,17 @@ fn restore(target: &Target, name: &str, allow_missing: bool, evidence: &Evidence
     // Looked at again under the lock: another run may have restored or purged it meanwhile.
     let run = find(&runs, name, is_kept)?;
     let pool = target::pool(target::jobs(&opened.registry))?;
-    let lacking = pool.install(|| sweep::lacking(&opened.registry, &run.id)).context("cannot see what is there")?;
+    let lacking = match pool.install(|| sweep::lacking(&opened.registry, &runs, &run.id)) {
+        Ok(lacking) => lacking,
+        Err(unseen) if allow_missing => {
+            output::error(&format!("nobody knows whether all of it can be pulled then: {unseen}"));
+            Vec::new()
+        }
+        Err(unseen) => {
+            let text = format!("cannot see what the images of run {} need ({unseen})", run.id);
+            return Err(Failure::from(anyhow!("{text}; --allow-missing puts everything back all the same")));
+        }
+    };
     if let Some(first) = lacking.first() {
         let text = format!(
             "{} of run {} cannot be pulled any more, because later runs have taken something that they need: {}@{} lacks \

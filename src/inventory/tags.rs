@@ -68,19 +68,15 @@ impl TagReader<'_> {
 
     /// The digests that a tag ever pointed at.
     ///
-    /// Nothing depends on whether they are all there, as long as the tag's current target is among them. Where it is
-    /// not, the tag may have been taken out by hand, or its history is all that it has: then they are counted.
+    /// They are counted, so that a listing which gives less than is there is an error: a tag whose current target is not
+    /// among them may have been taken out by hand, its history may be all that it has, and a rule may keep some of it.
     fn history(&self, tag: &Path, current: &LinkState) -> Result<History, Unreadable> {
-        if let LinkState::Target(target) = current {
-            if self.has_only(tag, *target)? {
-                return Ok(History { digests: vec![*target], linked: false, has_unknown_entries: false });
-            }
-            let listed = self.list_history(tag, |dir, each| dir.for_each(each))?;
-            if listed.digests.binary_search(target).is_ok() {
-                return Ok(listed);
-            }
+        if let LinkState::Target(target) = current
+            && self.has_only(tag, *target)?
+        {
+            return Ok(History { digests: vec![*target], linked: false, has_unknown_entries: false });
         }
-        self.list_history(tag, |dir, each| dir.for_each_of_all(dir.stamp()?, each))
+        self.list_history(tag)
     }
 
     /// Whether the tag has never pointed at anything else, as most tags never have. Three looks tell that by the link
@@ -108,16 +104,12 @@ impl TagReader<'_> {
         Ok(self.dir.look(&path)?.is_some_and(|looked| looked.kind == Kind::Directory))
     }
 
-    fn list_history(
-        &self,
-        tag: &Path,
-        list: impl Fn(&Dir, &mut dyn FnMut(&[u8], Kind)) -> Result<(), Unreadable>,
-    ) -> Result<History, Unreadable> {
+    fn list_history(&self, tag: &Path) -> Result<History, Unreadable> {
         let mut history = History { digests: Vec::new(), linked: false, has_unknown_entries: false };
         let Some((index, linked)) = self.dir.open_noting_link(tag.join(INDEX))? else { return Ok(history) };
         history.linked = linked;
         let mut algorithms = Vec::new();
-        list(&index, &mut |name, kind| match Algorithm::from_name(name) {
+        index.for_each_of_all(index.stamp()?, |name, kind| match Algorithm::from_name(name) {
             Some(algorithm) if matches!(kind, Kind::Directory | Kind::SymbolicLink) => {
                 history.linked |= kind == Kind::SymbolicLink;
                 algorithms.push(algorithm);
@@ -126,7 +118,7 @@ impl TagReader<'_> {
         })?;
         for algorithm in algorithms {
             let Some(dir) = index.open(algorithm.name())? else { continue };
-            list(&dir, &mut |name, kind| match Digest::from_hex(algorithm, name) {
+            dir.for_each_of_all(dir.stamp()?, |name, kind| match Digest::from_hex(algorithm, name) {
                 Ok(digest) if matches!(kind, Kind::Directory | Kind::SymbolicLink) => {
                     history.digests.push(self.digests.id(&digest));
                 }

@@ -30,7 +30,7 @@ use crate::inventory::{DigestId, LinkState, Tag};
 use crate::layout::{MANIFESTS, TAGS};
 use crate::manifest::Loaded;
 use crate::policy::retention::{Candidate, Verdict};
-use crate::policy::{Because, Cause, ReferrerTag, Subject, TagFate, TagVerdict, judge};
+use crate::policy::{Agreement, Because, Cause, ReferrerTag, Subject, TagFate, TagVerdict, judge};
 
 /// The tags of a repository, while it is decided about them.
 #[derive(Debug, Default)]
@@ -47,6 +47,10 @@ pub(super) struct Names {
     seeds: Vec<(DigestId, Cause)>,
     /// What tags pointed at before and should stay.
     former: Vec<DigestId>,
+    /// What tags pointed at before and should not stay.
+    expired_history: Vec<DigestId>,
+    /// What tags pointed at before of which no rule says anything.
+    untouched: HashSet<DigestId>,
     pub(super) subjects_gone: Vec<DigestId>,
     pub(super) judged_by_time: Pushes,
     pub(super) tags_of_the_future: usize,
@@ -87,6 +91,11 @@ impl Names {
     /// The tags that somebody named, by their place.
     pub(super) fn named(&self) -> HashSet<usize> {
         self.tags_gone.iter().filter(|(_, cause)| *cause == Cause::Named).map(|(place, _)| *place).collect()
+    }
+
+    /// Whether a rule lets any tag go.
+    pub(super) fn lets_tags_expire(&self) -> bool {
+        self.tags_gone.iter().any(|(_, cause)| *cause == Cause::Expired)
     }
 
     /// The end of it. Where nobody knows what is needed, only what was named by somebody goes.
@@ -216,7 +225,13 @@ impl<'a> Walk<'a> {
             && self.wishes.policy.drop_dangling_tags
             && tag.removable.is_some()
             && tag.history.is_ok()
+            && !self.is_young(tag)
             && !self.is_protected(tag, target)
+    }
+
+    /// Whether it was pushed so late that it may not go; nobody knows of one whose time cannot be read.
+    fn is_young(&self, tag: &Tag) -> bool {
+        self.wishes.young_since.is_some_and(|since| tag.stamp.is_none_or(|stamp| stamp.modified() > since))
     }
 
     /// Whether a tag that is whole may be let go; then it is noted for whoever decides. Otherwise it is a root.
@@ -235,13 +250,18 @@ impl<'a> Walk<'a> {
         let pushed = stamp.modified();
         let held = if self.is_protected(tag, target) {
             Some(Because::Protected)
-        } else if self.wishes.young_since.is_some_and(|since| pushed > since) {
+        } else if self.is_young(tag) {
             Some(Because::MinAge)
         } else {
             None
         };
-        let referrer = ReferrerTag::parse(&tag.name).filter(|it| it.agrees_with(target, self.digests, self.store));
-        if let Some(referrer) = referrer {
+        let referrer = ReferrerTag::parse(&tag.name);
+        let agreement = referrer.as_ref().map(|it| it.agreement(target, self.digests, self.store));
+        if agreement == Some(Agreement::Unknown) {
+            names.stays(place, Because::Damaged);
+            return false;
+        }
+        if let Some(referrer) = referrer.filter(|_| agreement == Some(Agreement::Yes)) {
             if let Some(because) = held {
                 names.stays(place, because);
                 return false;
@@ -312,7 +332,20 @@ impl<'a> Walk<'a> {
         let can_be_pulled = |id: DigestId| {
             repository.revision(id).is_some_and(|revision| matches!(revision.link, LinkState::Target(_)))
         };
-        let history = tag.history.iter().flatten().copied();
+        let is_governed = retention.history(&repository.name, &tag.name, &[], pushed, self.wishes.now).is_some();
+        if !is_governed {
+            names.untouched.extend(tag.history.iter().flatten());
+            return;
+        }
+        let history = match &tag.history {
+            Ok(history) => history.iter().copied(),
+            // Some of it may have to stay, and nobody knows what it is.
+            Err(why) => {
+                self.taints
+                    .push(format!("what {}:{} pointed at before cannot be listed: {why}", repository.name, tag.name));
+                return;
+            }
+        };
         let former: Vec<DigestId> = history.filter(|&id| id != current && can_be_pulled(id)).collect();
         if former.is_empty() {
             return;
@@ -334,7 +367,7 @@ impl<'a> Walk<'a> {
         let Some(mut kept) = kept else { return };
         kept.retain(|_| stays);
         let kept: HashSet<DigestId> = kept.into_iter().collect();
-        names.seeds.extend(former.iter().filter(|id| !kept.contains(id)).map(|&id| (id, Cause::Expired)));
+        names.expired_history.extend(former.iter().filter(|id| !kept.contains(id)));
         names.former.extend(kept);
     }
 
@@ -356,6 +389,8 @@ impl<'a> Walk<'a> {
             names.goes(place, Cause::Dangling, Because::SubjectGone);
             names.seeds.push((target, Cause::Dangling));
         }
+        let expired = names.expired_history.iter().filter(|former| !names.untouched.contains(former));
+        names.seeds.extend(expired.map(|&former| (former, Cause::Expired)));
         for &(id, cause) in &names.seeds {
             seeds.entry(cause).or_default().push(id);
         }
@@ -378,12 +413,14 @@ impl<'a> Walk<'a> {
     /// Decides about tags that belong to another manifest, now that it is known which of those are live.
     pub(super) fn settle(&mut self, names: &mut Names, let_go: &HashMap<DigestId, Cause>) {
         let mut open = std::mem::take(&mut names.followers);
+        let mut staying = Vec::new();
         loop {
             let is_live = |walk: &Walk<'_>, follower: &Follower| {
                 follower.subject.is_some_and(|subject| walk.manifests.contains(&subject))
             };
             for follower in open.extract_if(.., |follower| is_live(self, follower)) {
                 names.stays(follower.place, Because::Subject);
+                staying.push(follower.target);
             }
             // What stays although its subject is gone may itself be the subject of others.
             let goes = |walk: &Walk<'_>, follower: &Follower| {
@@ -397,9 +434,11 @@ impl<'a> Walk<'a> {
                 names.stays(place, Because::SubjectGone);
                 names.subjects_gone.extend(subject);
                 self.root(target);
+                staying.push(target);
             }
             self.expand();
         }
+        self.expand_as_tagged(staying);
         for Follower { place, subject, .. } in open {
             let cause = subject.and_then(|subject| let_go.get(&subject)).copied().unwrap_or(Cause::Untagged);
             names.goes(place, cause, Because::WithSubject);

@@ -31,6 +31,8 @@ pub(super) struct Walk<'a> {
     pub(super) taints: Vec<String>,
     unlistable: Option<String>,
     has_unreadable_manifest: bool,
+    /// Whether a tagged image lacks a blob: it cannot be pulled.
+    lacks_a_blob: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -59,15 +61,23 @@ impl<'a> Walk<'a> {
             taints: Vec::new(),
             unlistable: None,
             has_unreadable_manifest: false,
+            lacks_a_blob: false,
         }
     }
 
     /// Marks what is live in `marking`, as far as that is for everybody, and gives back the rest.
     pub(super) fn run(mut self, marking: &Marking) -> RepositoryMarking {
         if self.names_may_go() {
-            for revision in self.repository.revisions.iter().filter(|revision| revision.link != LinkState::Absent) {
-                if let Some(Manifest { subject: Some(subject), .. }) = self.store.manifest(revision.id) {
-                    self.referrers.entry(*subject).or_default().push(revision.id);
+            let named = self.wishes.removal.manifests_of(&self.repository.name);
+            let named: HashSet<DigestId> = named.map(|digest| self.digests.id(digest)).collect();
+            let revisions = self.repository.revisions.iter();
+            for revision in revisions.filter(|it| it.link != LinkState::Absent && !named.contains(&it.id)) {
+                // The link may name another digest than its path: then either may be about something.
+                let target = if let LinkState::Target(target) = revision.link { target } else { revision.id };
+                for id in [revision.id, target] {
+                    if let Some(Manifest { subject: Some(subject), .. }) = self.store.manifest(id) {
+                        self.referrers.entry(*subject).or_default().push(revision.id);
+                    }
                 }
             }
         }
@@ -88,6 +98,10 @@ impl<'a> Walk<'a> {
         self.expand();
         self.settle(&mut names, &let_go);
 
+        if self.lacks_a_blob && names.lets_tags_expire() {
+            let message = "an image that stays lacks a layer or its config, so no rule lets a tag go here";
+            self.taints.push(message.to_owned());
+        }
         let tainted = !self.taints.is_empty();
         if tainted {
             self.keep_everything(&names);
@@ -144,7 +158,8 @@ impl<'a> Walk<'a> {
         for revision in &repository.revisions {
             let is_root = match &revision.link {
                 LinkState::Absent => false,
-                _ if goes_whole => false,
+                // What lies behind a symbolic link stays, whoever wants it gone.
+                _ if goes_whole && !revision.linked => false,
                 // What its link says cannot be understood, or what it names cannot be read: it may be needed.
                 LinkState::Damaged(_) | LinkState::Unreadable(_) => true,
                 LinkState::Target(target) => {
@@ -152,6 +167,7 @@ impl<'a> Walk<'a> {
                         || revision.linked
                         || self.wishes.young.contains(&revision.id)
                         || self.is_held(revision.id)
+                        || self.is_held(*target)
                         || self.is_unreadable(revision.id)
                         || self.is_unreadable(*target)
                 }
@@ -167,6 +183,21 @@ impl<'a> Walk<'a> {
         if self.manifests.insert(id) {
             self.pending.push(id);
         }
+    }
+
+    /// Looks again into what was live already, now that it is known that tags lead there: damage below a tag is another
+    /// matter than damage below none.
+    pub(super) fn expand_as_tagged(&mut self, mut roots: Vec<DigestId>) {
+        let (mut seen, was_tagged) = (HashSet::new(), self.tagged);
+        while let Some(id) = roots.pop() {
+            if seen.insert(id) {
+                self.pending.push(id);
+                roots.extend(self.store.manifest(id).into_iter().flat_map(Manifest::children));
+            }
+        }
+        self.tagged = true;
+        self.expand();
+        self.tagged = was_tagged;
     }
 
     pub(super) fn refer(&mut self, id: DigestId) {
@@ -305,6 +336,7 @@ impl<'a> Walk<'a> {
                 self.digests.digest(manifest)
             );
             self.find(Severity::Error, FindingKind::MissingBlob, self.revision_path(manifest), message);
+            self.lacks_a_blob = true;
         }
     }
 
@@ -341,10 +373,10 @@ impl<'a> Walk<'a> {
         }
         let named = names.named();
         for (place, tag) in self.repository.tags.iter().enumerate() {
-            self.references.extend(tag.history.iter().flatten());
             if named.contains(&place) {
                 continue;
             }
+            self.references.extend(tag.history.iter().flatten());
             if let LinkState::Target(id) = tag.current {
                 self.root(id);
             }

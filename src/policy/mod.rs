@@ -14,7 +14,7 @@ pub mod retention;
 pub use duration::parse_duration;
 pub use pattern::{RepositoryPattern, TagPattern};
 pub use protect::{Held, Protected};
-pub use referrers::{KnownManifests, ReferrerKind, ReferrerTag, Subject};
+pub use referrers::{Agreement, KnownManifests, ReferrerKind, ReferrerTag, Subject};
 pub use removal::{Name, Removal, Request};
 pub use retention::{Because, Retention};
 

@@ -52,11 +52,10 @@ impl RepositoryPattern {
         if text.is_empty() {
             return Err("an empty pattern matches no repository".to_owned());
         }
-        let glob = GlobBuilder::new(text)
-            .literal_separator(true)
-            .backslash_escape(true)
-            .build()
-            .map_err(|error| format!("'{}' is no glob: {}", crate::layout::shown(text.as_bytes()), error.kind()))?;
+        let glob = GlobBuilder::new(text).literal_separator(true).backslash_escape(true).build().map_err(|error| {
+            let why = crate::layout::shown(error.kind().to_string().as_bytes());
+            format!("'{}' is no glob: {why}", crate::layout::shown(text.as_bytes()))
+        })?;
         Ok(RepositoryPattern { matcher: glob.compile_matcher(), text: text.into(), used: Used::default() })
     }
 

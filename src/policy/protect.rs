@@ -157,6 +157,15 @@ impl Entry {
         if let Ok(digest) = Digest::parse(reference.as_bytes()) {
             return Some(Entry { line, text, names: Vec::new(), has_host: false, tag: None, digest: Some(digest) });
         }
+        // Almost a digest: cut off, as `docker ps` prints it, or in capitals. It would be taken for a name, and protect
+        // nothing.
+        let is_hex = |text: &str| text.len() >= 12 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let is_cut = reference.split_once(':').is_some_and(|(algorithm, hex)| {
+            ["sha256", "sha512"].contains(&&*algorithm.to_ascii_lowercase()) && !hex.contains('/')
+        });
+        if is_hex(reference) || is_cut {
+            return None;
+        }
         let (named, digest) = match reference.split_once('@') {
             Some((named, digest)) => (named, Some(Digest::parse(digest.as_bytes()).ok()?)),
             None => (reference, None),

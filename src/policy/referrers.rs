@@ -137,18 +137,41 @@ impl ReferrerTag {
     /// - for a list of referrers, anything but an index of manifests each of which, as far as they are here, has that
     ///   subject.
     pub fn agrees_with(&self, target: DigestId, digests: &Digests, manifests: &impl KnownManifests) -> bool {
+        self.agreement(target, digests, manifests) == Agreement::Yes
+    }
+
+    /// The same, and whether that can be told.
+    pub fn agreement(&self, target: DigestId, digests: &Digests, manifests: &impl KnownManifests) -> Agreement {
         if !manifests.is_whole(target) || self.subject.is(&digests.digest(target)) {
-            return false;
+            return Agreement::No;
         }
         if self.kind != ReferrerKind::Referrers {
-            return true;
+            return Agreement::Yes;
         }
-        let is_about_it = |child: DigestId| match manifests.subject(child) {
-            Some(subject) => self.subject.is(&digests.digest(subject)),
-            None => manifests.is_missing(child),
-        };
-        manifests.listed(target).is_some_and(|mut children| children.all(is_about_it))
+        let Some(children) = manifests.listed(target) else { return Agreement::No };
+        let mut agreement = Agreement::Yes;
+        for child in children {
+            match manifests.subject(child) {
+                Some(subject) if self.subject.is(&digests.digest(subject)) => {}
+                Some(_) => return Agreement::No,
+                None if manifests.is_whole(child) => return Agreement::No,
+                None if manifests.is_missing(child) => {}
+                None => agreement = Agreement::Unknown,
+            }
+        }
+        agreement
     }
+}
+
+/// Whether a tag keeps what its name promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Agreement {
+    /// It does.
+    Yes,
+    /// It does not: it is a tag like any other.
+    No,
+    /// Something that would tell is damaged, or cannot be read.
+    Unknown,
 }
 
 #[cfg(test)]

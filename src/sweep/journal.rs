@@ -5,12 +5,15 @@
 //! decided by a journal; in particular no path is taken from it, so somebody who edits one cannot make a run touch
 //! anything outside the tree.
 
+use std::collections::HashSet;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 
 use serde::{Deserialize, Serialize};
 
 use super::disk::{Folder, OurFile};
-use crate::plan::{Action, Plan};
+use crate::digest::Digest;
+use crate::layout::RepositoryName;
+use crate::plan::{Action, ActionKind, Plan};
 
 /// The file's name in the run's folder.
 pub(super) const JOURNAL: &str = "journal.jsonl";
@@ -183,6 +186,36 @@ pub(super) fn progress(run: &Folder) -> io::Result<Progress> {
         Some(file) => progress_of(file),
         None => Ok(Progress::default()),
     }
+}
+
+/// Which of these revisions the plan of a run names, by repository and digest. Reads all of the plan.
+///
+/// # Errors
+/// Whatever the system says while reading.
+pub(super) fn revisions_taken(
+    run: &Folder,
+    wanted: &HashSet<(RepositoryName, Digest)>,
+) -> io::Result<HashSet<(RepositoryName, Digest)>> {
+    #[derive(Deserialize)]
+    struct Line {
+        kind: ActionKind,
+        repository: Option<RepositoryName>,
+        digest: Option<Digest>,
+    }
+    let mut taken = HashSet::new();
+    let Some(file) = run.read(JOURNAL)? else { return Ok(taken) };
+    for line in BufReader::new(file).split(b'\n') {
+        let line = line?;
+        // Other lines, and half a line that a crash left, name nothing that went.
+        let planned = if line.starts_with(PLAN) { serde_json::from_slice(&line).ok() } else { None };
+        if let Some(Line { kind: ActionKind::Revision, repository: Some(repository), digest: Some(digest) }) = planned {
+            let revision = (repository, digest);
+            if wanted.contains(&revision) {
+                taken.insert(revision);
+            }
+        }
+    }
+    Ok(taken)
 }
 
 /// The same for a journal that is not in a run's folder: how far the run came by these lines.

@@ -49,7 +49,7 @@ use rayon::prelude::*;
 pub use disk::{is_forbidden, is_full};
 pub use history::{Completed, last as last_completed, record};
 pub use journal::{Event, Progress, progress_of};
-pub use lacking::{Lacking, lacking};
+pub use lacking::{Lacking, Unseen, lacking};
 pub use lock::{Holder, Lock, LockError, acquire, is_held};
 pub use runs::{Run, RunId, Runs, State};
 pub use trash::{Purged, PutBack};

@@ -171,7 +171,10 @@ impl Repository {
 
     /// Every revision that is about this manifest, and every signature of it.
     fn about(&self, disk: &Disk, wish: Wish, digest: &String) -> Digests {
-        let is_about = |it: &&String| disk.manifest(it).is_some_and(|it| it.subject.as_ref() == Some(digest));
+        let says_so = |it: &String| disk.manifest(it).is_some_and(|it| it.subject.as_ref() == Some(digest));
+        // The link may name another digest than its path.
+        let target = |it: &String| self.revisions.get(it).and_then(Link::target);
+        let is_about = |it: &&String| says_so(it) || target(it).is_some_and(|target| says_so(&target));
         let linked = self.revisions.keys().filter(|it| self.has_link(it)).filter(is_about).cloned();
         let signed = self.tags.iter().filter_map(|(name, tag)| self.signed(disk, wish, name, tag));
         linked.chain(signed.filter(|(subject, _)| subject == digest).map(|(_, signature)| signature)).collect()
@@ -191,6 +194,17 @@ impl Repository {
                 return let_go;
             }
         }
+    }
+
+    /// Whether a config or layer that a manifest names is nowhere, by that name or by the one that its link gives it.
+    fn lacks_a_blob(&self, disk: &Disk, digest: &str) -> bool {
+        let Some(manifest) = disk.manifest(digest) else { return false };
+        let may_be_manifest = |it: &&String| manifest.children.contains(*it) || manifest.perhaps.contains(*it);
+        let is_blob = |it: &&String| !may_be_manifest(it) || self.layers.contains_key(*it);
+        let target = |it: &String| self.layers.get(it).and_then(Link::target);
+        let is_there =
+            |it: &String| disk.blobs.contains_key(it) || target(it).is_some_and(|it| disk.blobs.contains_key(&it));
+        manifest.names.iter().filter(is_blob).any(|it| !is_there(it))
     }
 
     /// Whether nothing says that a manifest was here: then it did not go in this run.
@@ -286,7 +300,7 @@ pub(crate) fn fixpoint(disk: &Disk, wish: Wish) -> BTreeMap<String, Kept> {
                 // The tag of a signature keeps it while what is signed is live, or was gone before.
                 if let Some((subject, signature)) = repository.signed(disk, wish, name, tag) {
                     if live.contains(&subject) || repository.was_gone(&let_go, &subject) {
-                        live.insert(signature);
+                        tagged.insert(signature);
                     }
                     continue;
                 }
@@ -330,6 +344,9 @@ pub(crate) fn fixpoint(disk: &Disk, wish: Wish) -> BTreeMap<String, Kept> {
             // index's child was not.
             *tainted |= live.iter().any(|it| disk.is_no_manifest(it) || revisions.get(it) == Some(&Link::Damaged));
             *tainted |= tagged.iter().any(|it| repository.has_link(it) && !disk.blobs.contains_key(it));
+            // Where an image of a tag that stays lacks a blob, no rule lets a tag go.
+            let expires = repository.tags.iter().any(|(name, tag)| repository.is_expired(disk, wish, name, tag));
+            *tainted |= expires && tagged.iter().any(|it| repository.lacks_a_blob(disk, it));
             if *tainted {
                 live.extend(revisions.keys().cloned());
                 live.extend(repository.tags.values().filter_map(|tag| tag.current.target()));

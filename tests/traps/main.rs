@@ -23,6 +23,7 @@ mod removal;
 mod retention;
 mod roots;
 mod runs;
+mod second;
 mod trash;
 mod underfoot;
 
