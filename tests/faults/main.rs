@@ -12,6 +12,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 #![allow(clippy::disallowed_methods, reason = "tests build and break trees")]
 
+mod names;
 mod permissions;
 mod reading;
 mod vanishing;
@@ -73,13 +74,17 @@ impl Said {
 }
 
 /// Scan, mark and plan. The caller sees to it that it happens on one thread.
-fn collected(root: &Path, delete_untagged: bool, seam: Seam) -> Said {
+fn collected(root: &Path, policy: &Policy, seam: Seam) -> Said {
     let registry = Registry::open_with(root, seam).unwrap();
     let findings = Findings::default();
-    let policy = Policy { delete_untagged, ..Policy::default() };
-    let options = collect::Options { policy: &policy, ..options().collect };
+    let options = collect::Options { policy, ..options().collect };
     let collection = regsweep::collect::collect(&registry, options, &findings, &Unwatched);
     Said::new(&collection, findings.into_sorted())
+}
+
+/// The default, or `--delete-untagged`.
+fn policy(delete_untagged: bool) -> Policy {
+    Policy { delete_untagged, ..Policy::default() }
 }
 
 /// How many entries a folder has that is about to be listed.

@@ -9,7 +9,7 @@ use regsweep::seam::{Answer, Kind};
 
 use super::support::inside::{Call, Nth, Recorder, call, for_each_on_all_cores, on_one_thread};
 use super::support::tree::{Manifest, Tree};
-use super::{HOUR, Said, collected, reads};
+use super::{HOUR, Said, collected, policy, reads};
 
 /// A dry run during which this is done right before the n-th call, and the number of the calls.
 fn read_while(tree: &Tree, delete_untagged: bool, nth: usize, act: impl Fn() + Send + Sync + 'static) -> Said {
@@ -19,13 +19,13 @@ fn read_while(tree: &Tree, delete_untagged: bool, nth: usize, act: impl Fn() + S
         }
         Answer::Go
     });
-    on_one_thread(|| collected(&tree.root(), delete_untagged, hook.seam()))
+    on_one_thread(|| collected(&tree.root(), &policy(delete_untagged), hook.seam()))
 }
 
 /// The calls of a dry run in which nothing vanishes.
 fn calls(tree: &Tree, delete_untagged: bool) -> (Said, Vec<Call>) {
     let recorder = Recorder::new();
-    let said = on_one_thread(|| collected(&tree.root(), delete_untagged, recorder.seam()));
+    let said = on_one_thread(|| collected(&tree.root(), &policy(delete_untagged), recorder.seam()));
     (said, recorder.calls().into_iter().filter(|call| reads(call.kind)).collect())
 }
 
@@ -54,7 +54,7 @@ fn t05_a_revision_link_that_vanishes_hides_none_of_the_others() {
                 Answer::Go
             },
         );
-        let said = on_one_thread(|| collected(&tree.root(), false, hook.seam()));
+        let said = on_one_thread(|| collected(&tree.root(), &policy(false), hook.seam()));
         assert!(!link.exists(), "it was asked for, and vanished");
         assert!(!said.is_stopped);
         assert_eq!(complaints(&said), Vec::<String>::new(), "a revision that was deleted is no damage");
