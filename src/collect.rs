@@ -341,7 +341,7 @@ fn doubts_about_rules(retention: &Retention, inventory: &Inventory, marking: &Ma
 /// Manifests that were named and that something needs which stays, a line for each.
 fn who_needs(removal: &Removal, inventory: &Inventory, marking: &Marking, store: &Store) -> Vec<String> {
     let line = |(name, digest): (&str, &Digest)| {
-        let place = inventory.repositories.binary_search_by(|seen| (*seen.name).cmp(name)).ok()?;
+        let place = inventory::place_of(&inventory.repositories, name)?;
         let (repository, marked) = (&inventory.repositories[place], &marking.repositories[place]);
         let id = inventory.digests.id(digest);
         if !marked.is_live(id) {
@@ -367,9 +367,8 @@ fn who_needs(removal: &Removal, inventory: &Inventory, marking: &Marking, store:
 /// Says where a repository that was named does not go whole.
 fn what_is_left(removal: &Removal, plan: &Plan, inventory: &Inventory, findings: &Findings) {
     for name in removal.repositories() {
-        let going = plan.repositories.iter().find(|going| going.name.as_str() == name);
-        let Ok(place) = inventory.repositories.binary_search_by(|seen| (*seen.name).cmp(name)) else { continue };
-        if going.is_none_or(|going| !going.folder) {
+        let Some(place) = inventory::place_of(&inventory.repositories, name) else { continue };
+        if plan.repository(name).is_none_or(|going| !going.folder) {
             let message = "something in it is not known to the layout, or cannot be removed: its folder stays";
             let path = &inventory.repositories[place].path;
             findings.add(Severity::Warning, FindingKind::NotRemoved, Some(name), path, message);

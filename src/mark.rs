@@ -141,7 +141,7 @@ pub struct RepositoryMarking {
     pub has_unreadable_manifest: bool,
     /// Tags that go, by their place in the repository, sorted.
     pub tags_gone: Vec<(usize, Cause)>,
-    /// What was decided about each tag, in their order; empty where no rule and nobody who named something decided.
+    /// What was decided about each tag, in their order; empty where there are no rules.
     pub verdicts: Vec<TagVerdict>,
     /// Manifests that go because tags go, and why; sorted. None of them is live here.
     pub let_go: Vec<(DigestId, Cause)>,

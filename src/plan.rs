@@ -289,6 +289,12 @@ impl Plan {
         Plan { repositories, blobs }
     }
 
+    /// What goes from this repository; `None` if nothing does.
+    pub fn repository(&self, name: &str) -> Option<&RepositoryPlan> {
+        let place = self.repositories.binary_search_by(|plan| plan.name.as_str().cmp(name)).ok()?;
+        Some(&self.repositories[place])
+    }
+
     /// Whether nothing goes.
     pub fn is_empty(&self) -> bool {
         self.repositories.is_empty() && self.blobs.is_empty()

@@ -255,17 +255,16 @@ fn scanned(collection: &Collection) -> Scanned {
 }
 
 fn repositories(collection: &Collection) -> Vec<RepositoryReport> {
-    let plans = &collection.plan.repositories;
     let seen = collection.inventory.repositories.iter();
     let marked = collection.marking.repositories.iter().zip(&collection.exclusive_garbage_bytes);
     seen.zip(marked)
         .map(|(repository, (marking, &exclusive_garbage_bytes))| {
-            let plan = plans.binary_search_by(|plan| plan.name.as_str().cmp(&repository.name)).ok();
+            let plan = collection.plan.repository(&repository.name);
             RepositoryReport {
                 name: repository.name.to_string(),
                 tags: repository.tags.len() as u64,
                 revisions: repository.revision_links() as u64,
-                garbage_revisions: plan.map_or(0, |place| plans[place].revisions.len() as u64),
+                garbage_revisions: plan.map_or(0, |plan| plan.revisions.len() as u64),
                 exclusive_garbage_bytes,
                 tainted: marking.tainted,
             }

@@ -18,7 +18,7 @@ use rayon::prelude::*;
 pub use blobs::{BlobSize, BlobTable, SizedBlob};
 pub use digests::{DigestId, Digests};
 pub(crate) use repositories::read_link;
-pub use repositories::{LinkState, Repository, Revision, Tag, Upload, Watched};
+pub use repositories::{LinkState, Repository, Revision, Tag, Upload, Watched, place_of};
 pub use selection::Selection;
 
 use crate::finding::{FindingKind, Findings, Severity};

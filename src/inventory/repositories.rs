@@ -110,7 +110,17 @@ pub struct Repository {
     pub folders: Vec<Watched>,
 }
 
+/// The place of a repository among those of a scan, which are sorted by name; `None` if it is not there.
+pub fn place_of(repositories: &[Repository], name: &str) -> Option<usize> {
+    repositories.binary_search_by(|seen| (*seen.name).cmp(name)).ok()
+}
+
 impl Repository {
+    /// The tag of this name, if it has one.
+    pub fn tag(&self, name: &str) -> Option<&Tag> {
+        self.tags.binary_search_by(|tag| (*tag.name).cmp(name)).ok().map(|place| &self.tags[place])
+    }
+
     /// The revision of this digest, if it has a folder here.
     pub fn revision(&self, id: DigestId) -> Option<&Revision> {
         self.revisions.binary_search_by_key(&id, |revision| revision.id).ok().map(|place| &self.revisions[place])

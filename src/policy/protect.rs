@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::digest::Digest;
-use crate::inventory::{DigestId, Digests, LinkState, Repository};
+use crate::inventory::{DigestId, Digests, LinkState, Repository, place_of};
 use crate::layout::{TagName, shown};
 
 /// Digests and references that were given to protect what they name.
@@ -127,11 +127,11 @@ impl Protected {
             }
             let mut has_repository = false;
             for (parts, name) in entry.names.iter().enumerate() {
-                let Ok(place) = repositories.binary_search_by(|seen| (*seen.name).cmp(name)) else { continue };
+                let Some(place) = place_of(repositories, name) else { continue };
                 // Without its host it is the name of a repository; what is shorter may be so by chance.
                 has_repository |= parts <= usize::from(entry.has_host);
                 let Some(tag) = &entry.tag else { continue };
-                if repositories[place].tags.binary_search_by(|seen| (*seen.name).cmp(tag)).is_ok() {
+                if repositories[place].tag(tag).is_some() {
                     held.tags.entry(name.clone()).or_default().insert(tag.clone());
                     is_known = true;
                 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::digest::Digest;
-use crate::inventory::{Digests, LinkState, Repository};
+use crate::inventory::{Digests, LinkState, Repository, place_of};
 use crate::layout::{RepositoryName, TagName, shown};
 use crate::nearest::did_you_mean;
 
@@ -84,12 +84,11 @@ impl Request {
             let done = match name {
                 Name::Repository(name) => self.look_up_repository(name, repositories, &mut removal),
                 Name::Tag(name, tag) => find(repositories, name).and_then(|repository| {
-                    let found = repository.tags.binary_search_by(|seen| (*seen.name).cmp(tag));
-                    let Ok(place) = found else {
+                    let Some(found) = repository.tag(tag) else {
                         let near = did_you_mean(tag, repository.tags.iter().map(|tag| &*tag.name));
                         return Err(format!("{name} has no tag {tag}{near}"));
                     };
-                    if repository.tags[place].removable.is_none() {
+                    if found.removable.is_none() {
                         return Err(format!("{name}:{tag} lies behind a symbolic link, and nothing is removed there"));
                     }
                     removal.tags.entry(name.clone()).or_default().insert(tag.clone());
@@ -146,7 +145,7 @@ impl Request {
 }
 
 fn find<'r>(repositories: &'r [Repository], name: &str) -> Result<&'r Repository, String> {
-    let place = repositories.binary_search_by(|seen| (*seen.name).cmp(name)).map_err(|_| {
+    let place = place_of(repositories, name).ok_or_else(|| {
         let near = did_you_mean(name, repositories.iter().map(|repository| &*repository.name));
         format!("there is no repository {name}{near}")
     })?;

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use crate::digest::{Algorithm, Digest};
-use crate::inventory::{Inventory, LinkState, Repository, Watched, read_link};
+use crate::inventory::{Inventory, LinkState, Repository, Watched, place_of, read_link};
 use crate::layout::{CURRENT, Item, LAYERS, LINK, MANIFESTS, REVISIONS, TAGS, component, shown, shown_path};
 use crate::plan::Plan;
 use crate::registry::{FileStamp, Kind, Registry, Unreadable};
@@ -103,7 +103,7 @@ pub(super) fn changed(
         return something;
     }
     plan.repositories.par_iter().find_map_first(|going| {
-        let place = inventory.repositories.binary_search_by(|seen| (*seen.name).cmp(going.name.as_str())).ok()?;
+        let place = place_of(&inventory.repositories, going.name.as_str())?;
         let repository = &inventory.repositories[place];
         going.revisions.iter().find_map(|(digest, _)| {
             let path = Item::Revision(going.name.clone(), digest.clone()).path();

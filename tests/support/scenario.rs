@@ -27,6 +27,18 @@ pub(crate) fn gc_arguments(registry: &Path, flags: &[&str]) -> Vec<String> {
     arguments
 }
 
+/// `rm --format json` with these flags and names.
+pub(crate) fn rm(tree: &Tree, flags: &[&str], names: &[&str]) -> Run {
+    let root = tree.root();
+    finish(regsweep(&[&["rm", "--format", "json"], flags, &[root.to_str().unwrap()], names].concat()))
+}
+
+/// `trash restore` of a run, with evidence and these flags.
+pub(crate) fn restore(tree: &Tree, run: &str, flags: &[&str]) -> Run {
+    let root = tree.root();
+    finish(regsweep(&[&["trash", "restore", "--registry-stopped"], flags, &[root.to_str().unwrap(), run]].concat()))
+}
+
 /// What a dry run and a real run over the same tree did.
 pub(crate) struct Collected<'t> {
     tree: &'t Tree,

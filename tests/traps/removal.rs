@@ -3,23 +3,10 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use crate::support::process::{Run, finish, regsweep};
-use crate::support::scenario::gc;
+use crate::support::process::{finish, regsweep};
+use crate::support::scenario::{gc, restore, rm};
 use crate::support::tree::{Manifest, Tree};
 use crate::{HOUR, and};
-
-/// `rm --format json` with these flags and names.
-fn rm(tree: &Tree, flags: &[&str], names: &[&str]) -> Run {
-    let root = tree.root().to_str().unwrap().to_owned();
-    let arguments = [&["rm", "--format", "json"], flags, &[root.as_str()], names].concat();
-    finish(regsweep(&arguments.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>()))
-}
-
-fn restore(tree: &Tree, run: &str, flags: &[&str]) -> Run {
-    let root = tree.root().to_str().unwrap().to_owned();
-    let arguments = [&["trash", "restore", "--registry-stopped"], flags, &[root.as_str(), run]].concat();
-    finish(regsweep(&arguments.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>()))
-}
 
 /// Removes, and holds the run to what it owes: the dry run names the same and changes nothing; exactly what is named
 /// goes; what can still be named can still be pulled; the next collection frees as much as was said; and before that,

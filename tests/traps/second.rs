@@ -7,23 +7,11 @@ use regsweep::policy::{Policy, file};
 use regsweep::seam::{Answer, Kind};
 
 use crate::support::inside::{Nth, call, gc_inside, options};
-use crate::support::process::{Run, finish, regsweep};
-use crate::support::scenario::{gc, select};
+use crate::support::process::{finish, regsweep};
+use crate::support::scenario::{gc, restore, rm, select};
 use crate::support::tree::{Manifest, Tree, blob_object};
 
 const DAY: Duration = Duration::from_secs(86_400);
-
-fn rm(tree: &Tree, flags: &[&str], names: &[&str]) -> Run {
-    let root = tree.root().to_str().unwrap().to_owned();
-    let arguments = [&["rm", "--format", "json"], flags, &[root.as_str()], names].concat();
-    finish(regsweep(&arguments.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>()))
-}
-
-fn restore(tree: &Tree, run: &str, flags: &[&str]) -> Run {
-    let root = tree.root().to_str().unwrap().to_owned();
-    let arguments = [&["trash", "restore", "--registry-stopped"], flags, &[root.as_str(), run]].concat();
-    finish(regsweep(&arguments.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>()))
-}
 
 /// Only the tag is in the trash, and its image went later.
 #[test]
@@ -40,7 +28,7 @@ fn t53_a_tag_whose_image_went_later_is_not_put_back() {
     run.exits(4);
 }
 
-/// The same where the revision was only put aside by rm, purged.
+/// The same where only the revision went later.
 #[test]
 fn t53_a_tag_whose_revision_went_later_is_not_put_back() {
     let tree = Tree::new();
@@ -70,7 +58,7 @@ fn t53_an_index_whose_child_went_later_is_not_put_back() {
     run.exits(4);
 }
 
-/// The blobs of the child are collected, the index' own manifest was kept in the store? the manifest blob goes too.
+/// The same where the blobs of the child were collected.
 #[test]
 fn t53_an_index_whose_child_was_collected_is_not_put_back() {
     let tree = Tree::new();
@@ -114,7 +102,7 @@ fn t53_a_layer_by_its_sha512_name_is_not_missed() {
     run.exits(0);
 }
 
-/// A referrer by its digest.
+/// A referrer that is named by its digest goes while its subject stays.
 #[test]
 fn t38_a_referrer_that_is_named_goes_alone() {
     let tree = Tree::new();
@@ -151,7 +139,7 @@ fn t38_an_image_whose_manifest_is_lost_is_damaged_and_not_gone() {
     run.keeps(&[signatures.tag_object(&tag)]);
 }
 
-/// G: `stable` is a tag that no rule is about.
+/// `stable` is a tag that no rule is about.
 #[test]
 fn t37_the_history_of_a_tag_that_no_rule_is_about_stays() {
     let tree = Tree::new();
@@ -167,7 +155,7 @@ fn t37_the_history_of_a_tag_that_no_rule_is_about_stays() {
     run.keeps(&app.objects_of(&former)).keeps(&[app.history_object("stable", &former.digest)]);
 }
 
-/// What is no digest.
+/// What is almost a digest would be taken for a name, and protect nothing.
 #[test]
 fn t54_what_is_almost_a_digest_is_no_name() {
     let tree = Tree::new();
@@ -255,7 +243,7 @@ fn t04_a_linked_revision_of_a_repository_that_goes_keeps_its_image() {
     assert_eq!(next.bytes("removed", "blobs"), report.0["next_gc"]["blobs"]["bytes"].as_u64().unwrap());
 }
 
-/// A tag that expires, its history cannot be timed.
+/// The newest tag lacks a layer: it must not push out the one that can be pulled.
 #[test]
 fn t35_a_tag_that_lacks_a_layer_takes_nobodys_place() {
     let tree = Tree::new();
@@ -270,7 +258,7 @@ fn t35_a_tag_that_lacks_a_layer_takes_nobodys_place() {
     assert!(tree.objects().contains(&app.tag_object("v1")));
 }
 
-/// The last repository.
+/// Where no repository is left, `gc` refuses to take the blobs.
 #[test]
 fn t02_who_removes_the_last_repository_is_told_how_to_free_its_blobs() {
     let tree = Tree::new();
@@ -305,7 +293,7 @@ fn t38_a_list_with_a_damaged_referrer_stays() {
     }
 }
 
-/// Q: --min-age and a dangling tag that was pushed a moment ago.
+/// `--min-age` and a dangling tag that was pushed a moment ago.
 #[test]
 fn t41_a_dangling_tag_that_is_too_young_stays() {
     let tree = Tree::new();
@@ -317,7 +305,7 @@ fn t41_a_dangling_tag_that_is_too_young_stays() {
     assert_eq!(run.report().actions(), []);
 }
 
-/// All layers of an index's children, tag by two tags; terminal escapes.
+/// No pattern, duration or path that is wrong reaches the terminal raw.
 #[test]
 fn escape_sequences_in_patterns_are_not_printed_raw() {
     let tree = Tree::new();
@@ -394,7 +382,7 @@ fn t07_a_signature_that_stays_and_lacks_a_layer_is_damage() {
     }
 }
 
-/// The tainted repository of a tag that was named.
+/// In a tainted repository, the history of a tag that was named keeps nothing.
 #[test]
 fn t07_what_a_named_tag_led_to_is_not_kept_by_its_history() {
     let tree = Tree::new();
@@ -408,7 +396,7 @@ fn t07_what_a_named_tag_led_to_is_not_kept_by_its_history() {
     assert_eq!(next.bytes("removed", "blobs"), report.0["next_gc"]["blobs"]["bytes"].as_u64().unwrap());
 }
 
-/// What cannot be read cannot be put back, whatever is allowed.
+/// Nobody knows what an unreadable manifest needs; it is put back if that is allowed.
 #[test]
 fn t53_what_cannot_be_read_can_be_put_back_all_the_same() {
     let tree = Tree::new();
@@ -440,7 +428,7 @@ fn t38_damage_that_goes_with_a_pruned_tag_is_none() {
     select(&tree, &["--prune-referrers"]).exits(0).without_complaint();
 }
 
-/// The same list as in S, and the layers of what it lists are needed by a tag in another repository? no: -m takes more.
+/// The same where the image is there, and untagged.
 #[test]
 fn t07_a_list_that_stays_with_an_untagged_image_taints() {
     let tree = Tree::new();
