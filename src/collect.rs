@@ -10,7 +10,7 @@ use crate::age::YoungSince;
 use crate::digest::Digest;
 use crate::finding::{FindingKind, Findings, Severity};
 use crate::interlock::brakes::{self, Brake, Percent};
-use crate::inventory::{self, DigestId, Inventory, LinkState, Repository, Tag};
+use crate::inventory::{self, DigestId, Digests, Inventory, LinkState, Repository, Tag};
 use crate::layout::{
     INDEX, LINK, MANIFESTS, REPOSITORIES, REVISIONS, SIGNATURES, TAGS, UPLOADS, UploadId, component, is_debris, shown,
 };
@@ -98,6 +98,15 @@ pub struct Collection {
     pub seconds: Vec<(Phase, f64)>,
 }
 
+/// Everything that is there, listed, and every manifest that anything names, read.
+#[derive(Debug)]
+pub struct Seen {
+    /// What is there.
+    pub inventory: Inventory,
+    /// The manifests.
+    pub store: Store,
+}
+
 /// Scans, marks and plans, in parallel on the current rayon pool.
 pub fn collect(registry: &Registry, options: Options<'_>, findings: &Findings, watch: &dyn Watch) -> Collection {
     let mut seconds = Vec::new();
@@ -107,12 +116,13 @@ pub fn collect(registry: &Registry, options: Options<'_>, findings: &Findings, w
         began = Instant::now();
     };
 
-    let (inventory, store) = scan(registry, options, findings, &watch.begin(Phase::Scan));
+    let wants_times = options.young_since.is_some();
+    let Seen { inventory, store } = see(registry, options.policy, wants_times, findings, &watch.begin(Phase::Scan));
     phase_ends(Phase::Scan);
 
     let meter = watch.begin(Phase::Mark);
     let Inventory { digests, repositories, .. } = &inventory;
-    let links = TreeLinks { registry, inventory: &inventory };
+    let links = TreeLinks { registry, digests };
     let young = options.young_since.map(|since| since.manifests(repositories, &store)).unwrap_or_default();
     let (held, unknown) = options.policy.protected.look_up(repositories, digests);
     report_unknown(&unknown, findings);
@@ -223,38 +233,42 @@ pub fn collect(registry: &Registry, options: Options<'_>, findings: &Findings, w
 ///
 /// Blobs come first, and are all listed before the first link is read: a blob that is pushed meanwhile is then not in
 /// the table, and so can never be garbage.
-fn scan(registry: &Registry, options: Options<'_>, findings: &Findings, meter: &Meter) -> (Inventory, Store) {
+///
+/// `wants_times` says whether somebody will ask for [`manifest::Manifest::modified`].
+pub fn see(registry: &Registry, policy: &Policy, wants_times: bool, findings: &Findings, meter: &Meter) -> Seen {
     let blobs = inventory::list_blobs(registry, findings, meter);
-    let manifests = Reading::new(registry, &blobs.digests, meter, options.young_since.is_some());
+    let manifests = Reading::new(registry, &blobs.digests, meter, wants_times);
     let listed = rayon::in_place_scope(|scope| {
         // What is protected may have no link in any repository, and is looked into all the same.
-        let protected = options.policy.protected.digests().map(|digest| (blobs.digests.id(digest), Expect::Unknown));
+        let protected = policy.protected.digests().map(|digest| (blobs.digests.id(digest), Expect::Unknown));
         manifests.read_soon(scope, protected.collect());
         inventory::list_repositories(registry, &blobs.digests, findings, meter, |repository| {
             manifests.read_soon(scope, mark::manifests_to_read(repository));
         })
     });
     let store = manifests.into_store();
-    (Inventory::new(blobs, listed), store)
+    Seen { inventory: Inventory::new(blobs, listed), store }
 }
 
-/// Links in the tree.
-struct TreeLinks<'a> {
-    registry: &'a Registry,
-    inventory: &'a Inventory,
+/// Links in the tree, read when somebody asks for them.
+#[derive(Debug)]
+pub struct TreeLinks<'a> {
+    /// Where they are.
+    pub registry: &'a Registry,
+    /// Numbers for what they name.
+    pub digests: &'a Digests,
 }
 
 impl Links for TreeLinks<'_> {
     fn layer_link(&self, repository: &Repository, id: DigestId) -> LinkState {
-        repository.read_layer_link(self.registry, &self.inventory.digests, id)
+        repository.read_layer_link(self.registry, self.digests, id)
     }
 
     fn signatures(&self, repository: &Repository, id: DigestId) -> Result<Vec<DigestId>, String> {
-        let digests = &self.inventory.digests;
-        let digest = digests.digest(id);
+        let digest = self.digests.digest(id);
         let revisions = repository.path.join(MANIFESTS).join(REVISIONS);
         let revision = revisions.join(digest.algorithm().name()).join(digest.hex());
-        manifest::signature_links(self.registry, digests, &revision).map_err(|unreadable| unreadable.to_string())
+        manifest::signature_links(self.registry, self.digests, &revision).map_err(|unreadable| unreadable.to_string())
     }
 
     fn pointed_at(&self, repository: &Repository, tag: &Tag, digest: &Digest) -> Result<Option<i64>, String> {

@@ -379,7 +379,7 @@ pub struct BlobSize {
     pub disk_bytes: u64,
 }
 
-/// A blob that nothing references, looked at.
+/// A blob that was looked at.
 #[derive(Clone, Copy, Debug)]
 pub struct SizedBlob {
     /// Which.
@@ -390,10 +390,33 @@ pub struct SizedBlob {
     pub modified: i64,
 }
 
+/// What became of looking at a blob.
+#[derive(Clone, Debug)]
+pub enum LookedAt {
+    /// It is a regular file.
+    Sized(SizedBlob),
+    /// Not even the folder that its folder is in is there any more.
+    Gone,
+    /// It is not what the layout says, or cannot be looked at: one clause that says what it is.
+    Odd(String),
+    /// It could not be looked at: it may be whole.
+    Unreadable {
+        /// What could not be opened or looked at, relative to the `v2` folder: the blob, or the folder that it is in.
+        path: PathBuf,
+        /// What the system said.
+        why: String,
+    },
+}
+
+impl LookedAt {
+    fn unreadable(unreadable: &Unreadable) -> LookedAt {
+        LookedAt::Unreadable { path: unreadable.path.clone(), why: unreadable.cause.to_string() }
+    }
+}
+
 impl BlobTable {
     /// Looks at the data of blobs that nothing references: how large are they, and are they what the layout says? Those
-    /// that are not (no `data`, `data` that is a folder or a symbolic link, a blob behind a symbolic link) are noted
-    /// and left out: they are kept.
+    /// that are not are noted and left out, and so are those behind a symbolic link: they are kept.
     ///
     /// A `stat` for each; nothing is opened.
     pub fn measure(
@@ -403,13 +426,38 @@ impl BlobTable {
         findings: &Findings,
         meter: &Meter,
     ) -> Vec<SizedBlob> {
-        meter.expect(unreferenced.len() as u64);
-        // Neighbours in the table are neighbours on the disk: a run of one shard shares one open folder.
-        let runs: Vec<&[DigestId]> = unreferenced
-            .chunk_by(|a, b| self.folder_of(*a) == self.folder_of(*b))
-            .flat_map(|run| run.chunks(256))
-            .collect();
-        runs.into_par_iter().flat_map_iter(|run| self.measure_run(registry, run, findings, meter)).collect()
+        let own: Vec<DigestId> = unreferenced.iter().copied().filter(|id| !self.linked.contains(id)).collect();
+        let looked = self.look_at(registry, &own, meter);
+        let sized = looked.into_iter().filter_map(|(id, looked)| match looked {
+            LookedAt::Sized(sized) => Some(sized),
+            // Gone since it was listed: nothing to free there.
+            LookedAt::Gone => None,
+            LookedAt::Odd(why) => {
+                let path = blob_dir(&self.digest(id));
+                let message = format!("no reference leads to it, and {why}; kept");
+                findings.add(Severity::Warning, FindingKind::DamagedBlob, None, &path, message);
+                None
+            }
+            LookedAt::Unreadable { path, why } => {
+                let message = format!("cannot be looked at ({why}); what no reference leads to there is kept");
+                findings.add(Severity::Error, FindingKind::Unreadable, None, &path, message);
+                None
+            }
+        });
+        sized.collect()
+    }
+
+    /// Looks at the data of blobs, in parallel on the current rayon pool: how large are they, and are they what the
+    /// layout says? The answers are in the order of the question, which is best sorted: neighbours in the table are
+    /// neighbours on the disk.
+    ///
+    /// A `stat` for each, which follows no symbolic link at the end; nothing is opened.
+    pub fn look_at(&self, registry: &Registry, ids: &[DigestId], meter: &Meter) -> Vec<(DigestId, LookedAt)> {
+        meter.expect(ids.len() as u64);
+        // A run of one shard shares one open folder.
+        let runs: Vec<&[DigestId]> =
+            ids.chunk_by(|a, b| self.folder_of(*a) == self.folder_of(*b)).flat_map(|run| run.chunks(256)).collect();
+        runs.into_par_iter().flat_map_iter(|run| self.look_at_run(registry, run, meter)).collect()
     }
 
     /// The folder that a blob lies in, by algorithm and first byte.
@@ -420,44 +468,34 @@ impl BlobTable {
         }
     }
 
-    fn measure_run(&self, registry: &Registry, run: &[DigestId], findings: &Findings, meter: &Meter) -> Vec<SizedBlob> {
-        let mut sized = Vec::with_capacity(run.len());
-        let Some(&first) = run.first() else { return sized };
+    fn look_at_run(&self, registry: &Registry, run: &[DigestId], meter: &Meter) -> Vec<(DigestId, LookedAt)> {
+        let Some(&first) = run.first() else { return Vec::new() };
         let shard_path = blob_dir(&self.digest(first)).parent().map(Path::to_owned).unwrap_or_default();
-        let shard = match registry.v2().open(&shard_path) {
-            Ok(Some(shard)) => shard,
-            // Gone since it was listed: nothing to free there.
-            Ok(None) => return sized,
-            Err(unreadable) => {
-                unreadable_blobs(findings, &unreadable);
-                return sized;
-            }
-        };
-        for &id in run.iter().filter(|id| !self.linked.contains(id)) {
+        let shard = registry.v2().open(&shard_path);
+        let look = |id: DigestId| {
+            let shard = match &shard {
+                Ok(Some(shard)) => shard,
+                Ok(None) => return LookedAt::Gone,
+                Err(unreadable) => return LookedAt::unreadable(unreadable),
+            };
             let hex = self.digest(id).hex();
-            let data = Path::new(&hex).join(DATA);
-            let complaint = match shard.look(&data) {
+            match shard.look(Path::new(&hex).join(DATA)) {
                 Ok(Some(Looked { kind: Kind::File, bytes, disk_bytes, stamp })) => {
                     let size = BlobSize { bytes, disk_bytes };
-                    sized.push(SizedBlob { id, size, modified: stamp.modified().0 });
-                    continue;
+                    LookedAt::Sized(SizedBlob { id, size, modified: stamp.modified().0 })
                 }
-                Ok(Some(Looked { kind: Kind::Directory, .. })) => "its 'data' is a folder; kept".to_owned(),
-                Ok(Some(Looked { kind: Kind::SymbolicLink, .. })) => "its 'data' is a symbolic link; kept".to_owned(),
-                Ok(Some(_)) => "its 'data' is no regular file; kept".to_owned(),
-                Ok(None) => "a blob's folder without 'data' in it; kept".to_owned(),
-                Err(unreadable) => format!("cannot be looked at ({}); kept", unreadable.cause),
-            };
-            findings.add(
-                Severity::Warning,
-                FindingKind::DamagedBlob,
-                None,
-                &shard.path().join(&hex),
-                format!("no reference leads to it, and {complaint}"),
-            );
-        }
+                Ok(Some(Looked { kind: Kind::Directory, .. })) => LookedAt::Odd("its 'data' is a folder".to_owned()),
+                Ok(Some(Looked { kind: Kind::SymbolicLink, .. })) => {
+                    LookedAt::Odd("its 'data' is a symbolic link".to_owned())
+                }
+                Ok(Some(_)) => LookedAt::Odd("its 'data' is no regular file".to_owned()),
+                Ok(None) => LookedAt::Odd("its folder has no 'data' in it".to_owned()),
+                Err(unreadable) => LookedAt::unreadable(&unreadable),
+            }
+        };
+        let looked = run.iter().map(|&id| (id, look(id))).collect();
         meter.add(run.len() as u64);
-        sized
+        looked
     }
 }
 

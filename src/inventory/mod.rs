@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-pub use blobs::{BlobSize, BlobTable, SizedBlob};
+pub use blobs::{BlobSize, BlobTable, LookedAt, SizedBlob};
 pub use digests::{DigestId, Digests};
 pub(crate) use repositories::read_link;
 pub use repositories::{LinkState, Repository, Revision, Tag, Upload, Watched, place_of};
