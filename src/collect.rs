@@ -243,7 +243,7 @@ pub fn see(registry: &Registry, policy: &Policy, wants_times: bool, findings: &F
         let protected = policy.protected.digests().map(|digest| (blobs.digests.id(digest), Expect::Unknown));
         manifests.read_soon(scope, protected.collect());
         inventory::list_repositories(registry, &blobs.digests, findings, meter, |repository| {
-            manifests.read_soon(scope, mark::manifests_to_read(repository));
+            manifests.read_soon(scope, mark::manifests_to_read(repository, &blobs.digests));
         })
     });
     let store = manifests.into_store();

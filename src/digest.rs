@@ -125,9 +125,63 @@ impl Digest {
         std::str::from_utf8(place).unwrap_or_default()
     }
 
+    /// Whether this is the other one with a few of its hex digits wrong, as a failing disk or memory makes it. Two
+    /// digests of two things are never as alike.
+    pub fn is_slip_of(&self, other: &Digest) -> bool {
+        const MOST_DIGITS: usize = 8;
+        if self.algorithm() != other.algorithm() {
+            return false;
+        }
+        let differ = |a: u8, b: u8| usize::from((a ^ b) >> 4 != 0) + usize::from((a ^ b) & 15 != 0);
+        let differing: usize = self.as_bytes().iter().zip(other.as_bytes()).map(|(&a, &b)| differ(a, b)).sum();
+        (1..=MOST_DIGITS).contains(&differing)
+    }
+
     /// Whether these bytes are what the digest names.
     pub fn matches(&self, content: &[u8]) -> bool {
         *self == Digest::of(self.algorithm(), content)
+    }
+}
+
+/// Finds the digest of bytes that come piece by piece.
+#[derive(Clone)]
+pub struct Hasher(Hashing);
+
+#[derive(Clone)]
+enum Hashing {
+    Sha256(sha2::Sha256),
+    Sha512(sha2::Sha512),
+}
+
+impl Hasher {
+    /// Nothing has come yet.
+    pub fn new(algorithm: Algorithm) -> Hasher {
+        Hasher(match algorithm {
+            Algorithm::Sha256 => Hashing::Sha256(sha2::Sha256::new()),
+            Algorithm::Sha512 => Hashing::Sha512(sha2::Sha512::new()),
+        })
+    }
+
+    /// The next piece.
+    pub fn update(&mut self, piece: &[u8]) {
+        match &mut self.0 {
+            Hashing::Sha256(hasher) => hasher.update(piece),
+            Hashing::Sha512(hasher) => hasher.update(piece),
+        }
+    }
+
+    /// The digest of everything that came.
+    pub fn finish(self) -> Digest {
+        match self.0 {
+            Hashing::Sha256(hasher) => Digest::Sha256(hasher.finalize().into()),
+            Hashing::Sha512(hasher) => Digest::Sha512(Box::new(hasher.finalize().into())),
+        }
+    }
+}
+
+impl fmt::Debug for Hasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hasher")
     }
 }
 

@@ -45,6 +45,8 @@ pub enum FindingKind {
     MissingManifest,
     /// A config or layer that a tagged manifest references, and that is not in the blob store.
     MissingBlob,
+    /// An image, or one of its platforms, that a client would not get whole.
+    CannotBePulled,
     /// A tag whose revision link is gone.
     DanglingTag,
     /// A tag without a current target.
@@ -63,6 +65,8 @@ pub enum FindingKind {
     Stopped,
     /// Something that the plan names was not removed.
     NotRemoved,
+    /// Something that is wrong was not mended, and why.
+    NotMended,
     /// The same file system does not hold everything, or does not do what was asked of it.
     Volume,
 }

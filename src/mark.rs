@@ -202,8 +202,8 @@ impl Marking {
 
 /// Which digests of a repository have to be read as manifests before [`mark`] can walk: every revision and every tag's
 /// target, and their histories where the target cannot be understood.
-pub fn manifests_to_read(repository: &Repository) -> Vec<(DigestId, Expect)> {
-    let certain = roots_of(repository).into_iter().map(|id| (id, Expect::Manifest));
+pub fn manifests_to_read(repository: &Repository, digests: &Digests) -> Vec<(DigestId, Expect)> {
+    let certain = roots_of(repository, digests).into_iter().map(|id| (id, Expect::Manifest));
     // What a link in an odd place names may be a manifest or a layer.
     let odd = repository.odd_targets.iter().map(|&id| (id, Expect::Unknown));
     let mut wanted: Vec<(DigestId, Expect)> = certain.chain(odd).collect();
@@ -212,7 +212,7 @@ pub fn manifests_to_read(repository: &Repository) -> Vec<(DigestId, Expect)> {
     wanted
 }
 
-fn roots_of(repository: &Repository) -> Vec<DigestId> {
+fn roots_of(repository: &Repository, digests: &Digests) -> Vec<DigestId> {
     let mut wanted = Vec::with_capacity(repository.revisions.len());
     for revision in &repository.revisions {
         match revision.link {
@@ -222,7 +222,7 @@ fn roots_of(repository: &Repository) -> Vec<DigestId> {
         }
     }
     for tag in &repository.tags {
-        match judge(repository, tag) {
+        match judge(repository, tag, digests) {
             TagFate::Root(id) | TagFate::Dangling(id) | TagFate::Deleted(id) => wanted.push(id),
             TagFate::History(ids, _) | TagFate::NoTarget(ids) => wanted.extend(ids),
             TagFate::Unknown(_) => {}

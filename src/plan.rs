@@ -5,13 +5,15 @@
 //! and nothing is ever removed that is not in it.
 
 use std::ops::Add;
+use std::path::PathBuf;
 
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeStruct as _;
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::digest::Digest;
 use crate::inventory::{BlobSize, DigestId, Digests, LinkState, Repository, SizedBlob};
-use crate::layout::{Item, RepositoryName, TagName, UploadId};
+use crate::layout::{CURRENT, Item, RepositoryName, TagName, UploadId};
 use crate::mark::Marking;
 use crate::policy::{Cause, Policy, Removal, TagFate, judge};
 
@@ -33,6 +35,8 @@ pub enum Reason {
     Dangling,
     /// Nothing is left in it.
     Empty,
+    /// It is not what its digest names, and in the way of a push that would bring it anew.
+    Damaged,
 }
 
 impl From<Cause> for Reason {
@@ -119,6 +123,79 @@ pub struct BlobPlan {
     pub digest: Digest,
     /// What that frees.
     pub size: BlobSize,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Which link is written. In the order in which they are: what a link leads to comes before the link.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MendedLink {
+    /// A layer link.
+    LayerLink,
+    /// A revision link.
+    Revision,
+    /// The link of a former target of a tag.
+    TagHistory(TagName),
+    /// The current link of a tag.
+    Tag(TagName),
+}
+
+/// A link that is written, because it is known what it has to say.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mend {
+    /// Which link.
+    pub link: MendedLink,
+    /// In which repository.
+    pub repository: RepositoryName,
+    /// What it will name.
+    pub digest: Digest,
+    /// What it was before, in a few words.
+    pub was: String,
+    /// What it names instead, if that is a digest.
+    pub instead_of: Option<Digest>,
+}
+
+impl Mend {
+    /// The folder that holds the link, relative to the `v2` folder.
+    pub fn folder(&self) -> PathBuf {
+        let (repository, digest) = (self.repository.clone(), self.digest.clone());
+        match &self.link {
+            MendedLink::LayerLink => Item::LayerLink(repository, digest).path(),
+            MendedLink::Revision => Item::Revision(repository, digest).path(),
+            MendedLink::TagHistory(tag) => Item::TagHistory(repository, tag.clone(), digest).path(),
+            MendedLink::Tag(tag) => Item::Tag(repository, tag.clone()).path().join(CURRENT),
+        }
+    }
+
+    /// What kind of link it is, as it stands in the report.
+    pub fn kind(&self) -> ActionKind {
+        match &self.link {
+            MendedLink::LayerLink => ActionKind::LayerLink,
+            MendedLink::Revision => ActionKind::Revision,
+            MendedLink::TagHistory(_) => ActionKind::TagHistory,
+            MendedLink::Tag(_) => ActionKind::Tag,
+        }
+    }
+
+    /// The tag, where it is one's.
+    pub fn tag(&self) -> Option<&TagName> {
+        match &self.link {
+            MendedLink::TagHistory(tag) | MendedLink::Tag(tag) => Some(tag),
+            MendedLink::LayerLink | MendedLink::Revision => None,
+        }
+    }
+}
+
+impl Serialize for Mend {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("Mend", 5)?;
+        fields.serialize_field("kind", &self.kind())?;
+        fields.serialize_field("repository", &self.repository)?;
+        fields.serialize_field("name", &self.tag())?;
+        fields.serialize_field("digest", &self.digest)?;
+        fields.serialize_field("was", &self.was)?;
+        fields.end()
+    }
 }
 
 /// Everything that goes.
@@ -128,6 +205,8 @@ pub struct Plan {
     pub repositories: Vec<RepositoryPlan>,
     /// The blobs, sorted by digest.
     pub blobs: Vec<BlobPlan>,
+    /// Links that are written when the rest is done, sorted.
+    pub mends: Vec<Mend>,
 }
 
 /// One thing that goes, as it is shown and written down.
@@ -284,9 +363,12 @@ impl Plan {
             .collect();
         repositories.sort_by(|a, b| a.name.cmp(&b.name));
         let blobs = if basis.scope == Scope::Named { &[] } else { basis.blobs };
-        let blobs =
-            blobs.iter().map(|blob| BlobPlan { digest: basis.digests.digest(blob.id), size: blob.size }).collect();
-        Plan { repositories, blobs }
+        let planned = |blob: &SizedBlob| BlobPlan {
+            digest: basis.digests.digest(blob.id),
+            size: blob.size,
+            reason: Reason::Unreferenced,
+        };
+        Plan { repositories, blobs: blobs.iter().map(planned).collect(), mends: Vec::new() }
     }
 
     /// What goes from this repository; `None` if nothing does.
@@ -295,8 +377,13 @@ impl Plan {
         Some(&self.repositories[place])
     }
 
-    /// Whether nothing goes.
+    /// Whether nothing goes, and nothing is written.
     pub fn is_empty(&self) -> bool {
+        self.takes_nothing() && self.mends.is_empty()
+    }
+
+    /// Whether nothing goes.
+    pub fn takes_nothing(&self) -> bool {
         self.repositories.is_empty() && self.blobs.is_empty()
     }
 
@@ -326,7 +413,7 @@ impl Plan {
             name: None,
             bytes: Some(blob.size.bytes),
             disk_bytes: Some(blob.size.disk_bytes),
-            reason: Reason::Unreferenced,
+            reason: blob.reason,
         });
         of(tag_actions)
             .chain(of(history_actions))
@@ -456,7 +543,7 @@ fn plan_repository(basis: &Basis<'_>, place: usize) -> Option<RepositoryPlan> {
         // Judged again: to remember what mark has found would take more memory than that takes time.
         // What is live in this repository stays in the history as well; the current target always is.
         let (TagFate::Root(_) | TagFate::Dangling(_), Ok(history), false) =
-            (judge(repository, tag), &tag.history, tag.history_linked)
+            (judge(repository, tag, basis.digests), &tag.history, tag.history_linked)
         else {
             continue;
         };

@@ -46,6 +46,10 @@ pub enum Phase {
     Scan,
     /// What they name is followed.
     Mark,
+    /// Links are read one by one, and every blob is looked at.
+    Check,
+    /// Blobs are read whole; counted in bytes.
+    Read,
     /// Blobs that nothing references are looked at.
     Plan,
     /// Links are moved into the trash.
@@ -64,12 +68,21 @@ impl Phase {
         match self {
             Phase::Scan => "scan",
             Phase::Mark => "mark",
+            Phase::Check => "check",
+            Phase::Read => "read",
             Phase::Plan => "plan",
             Phase::Links => "links",
             Phase::Blobs => "blobs",
             Phase::Purge => "purge",
             Phase::Restore => "restore",
         }
+    }
+}
+
+impl Phase {
+    /// Whether what is done is counted in bytes, and not in things.
+    pub const fn counts_bytes(self) -> bool {
+        matches!(self, Phase::Read)
     }
 }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 pub(crate) use dir::kind_of;
-pub use dir::{Cause, Content, Dir, Kind, Looked, MAX_LINK_BYTES, Unreadable};
+pub use dir::{Cause, Content, Dir, Kind, Looked, MAX_LINK_BYTES, ReadThrough, Unreadable};
 pub use stamp::{FileStamp, Stamp};
 
 use crate::digest::Algorithm;

@@ -9,13 +9,16 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
+use crate::check::{self, Checked};
 use crate::collect::{self, Collection, Mistaken, collect};
+use crate::digest::Digest;
 use crate::finding::{FindingKind, Findings, Severity};
-use crate::layout::{REGSWEEP, shown_path};
+use crate::inventory::Inventory;
+use crate::layout::{Item, REGSWEEP, shown_path};
 use crate::plan::{Plan, Totals};
 use crate::progress::{Phase, Watch};
 use crate::registry::Registry;
-use crate::sweep::{self, Completed, LockError, Runs, State, SweepError, Swept, Unrecovered};
+use crate::sweep::{self, Completed, Lock, LockError, Run, Runs, State, SweepError, Swept, Unrecovered};
 
 /// The path of a finding about the whole registry, relative to the `v2` folder like all others.
 const WHOLE: &str = ".";
@@ -166,26 +169,9 @@ pub fn real_run_telling(
     watch: &dyn Watch,
     decided: &dyn Fn(&Plan),
 ) -> Ended {
-    let failed = |text: String| Ended::early(complain(How::Failed, text, findings));
-    let lock = match sweep::acquire(registry, options.at) {
-        Ok(lock) => lock,
-        Err(held @ LockError::Held(_)) => return Ended::early(complain(How::Refused, held.to_string(), findings)),
-        Err(LockError::Io(error)) if sweep::is_forbidden(&error) => {
-            let hint = "run as the user that the registry's files belong to, on a volume that is mounted writable";
-            return failed(format!("cannot write to {}: {error}; {hint}", shown_path(registry.root())));
-        }
-        Err(LockError::Io(error)) => return failed(format!("cannot take the lock {REGSWEEP}/lock: {error}")),
-    };
-    let runs = match Runs::of(registry) {
-        Ok(runs) => runs,
-        Err(error) => return failed(format!("cannot open the registry's folder: {error}")),
-    };
-    let unfinished = match sweep::recover(&runs, findings, watch) {
-        Ok(unfinished) => unfinished,
-        Err(foreign @ Unrecovered::Foreign(_)) => {
-            return Ended::early(complain(How::Refused, foreign.to_string(), findings));
-        }
-        Err(Unrecovered::Failed(why)) => return failed(why),
+    let Locked { runs, unfinished, lock } = match lock_up(registry, options.at, findings, watch) {
+        Ok(locked) => locked,
+        Err(complaint) => return Ended::early(complaint),
     };
     let last_repositories = match last_repositories(registry, options) {
         Ok(last) => last,
@@ -204,7 +190,13 @@ pub fn real_run_telling(
     } else {
         decided(&collection.plan);
         if !collection.plan.is_empty() {
-            carry_out(registry, &collection, options, findings, watch, &mut ended);
+            let how = sweep::Options {
+                quarantine: options.quarantine,
+                delete_untagged: options.collect.policy.delete_untagged,
+                deleters: options.deleters,
+                window_began: options.window_began,
+            };
+            carry_out(registry, &collection.inventory, &collection.plan, how, findings, watch, &mut ended);
         }
         if ended.complaint.is_none() {
             record(registry, &collection, &ended, options, findings);
@@ -219,21 +211,117 @@ pub fn real_run_telling(
     ended
 }
 
+/// A registry that is ours alone, with nothing left of runs that were cut off.
+struct Locked {
+    runs: Runs,
+    /// Runs whose trash is to be deleted at the end.
+    unfinished: Vec<Run>,
+    lock: Lock,
+}
+
+/// Takes the lock, and clears up after runs that were cut off.
+fn lock_up(registry: &Registry, at: Timestamp, findings: &Findings, watch: &dyn Watch) -> Result<Locked, Complaint> {
+    let failed = |text: String| complain(How::Failed, text, findings);
+    let lock = sweep::acquire(registry, at).map_err(|error| match error {
+        LockError::Held(_) => complain(How::Refused, error.to_string(), findings),
+        LockError::Io(error) if sweep::is_forbidden(&error) => {
+            let hint = "run as the user that the registry's files belong to, on a volume that is mounted writable";
+            failed(format!("cannot write to {}: {error}; {hint}", shown_path(registry.root())))
+        }
+        LockError::Io(error) => failed(format!("cannot take the lock {REGSWEEP}/lock: {error}")),
+    })?;
+    let runs = Runs::of(registry).map_err(|error| failed(format!("cannot open the registry's folder: {error}")))?;
+    let unfinished = sweep::recover(&runs, findings, watch).map_err(|error| match error {
+        foreign @ Unrecovered::Foreign(_) => complain(How::Refused, foreign.to_string(), findings),
+        Unrecovered::Failed(why) => failed(why),
+    })?;
+    Ok(Locked { runs, unfinished, lock })
+}
+
+/// What is asked of a check that may mend.
+#[derive(Clone, Copy, Debug)]
+pub struct Mending {
+    /// How many removals are in flight at a time while a trash is deleted.
+    pub deleters: usize,
+    /// When the run began.
+    pub at: Timestamp,
+    /// When the registry had to be read-only.
+    pub window_began: Instant,
+}
+
+/// A check that has ended, one way or the other.
+#[derive(Debug, Default)]
+pub struct Repaired {
+    /// What was found; `None` if it did not come to that.
+    pub checked: Option<Checked>,
+    /// What was done; `None` if nothing was.
+    pub swept: Option<Swept>,
+    /// What was put aside or dropped.
+    pub removed: Totals,
+    /// Why it is not what was asked for.
+    pub complaint: Option<Complaint>,
+}
+
+/// Checks. Changes nothing at all, and takes no lock; it says what stands in the way of its figures.
+pub fn check(registry: &Registry, request: &check::Request, findings: &Findings, watch: &dyn Watch) -> Checked {
+    look_for_other_runs(registry, findings);
+    let runs = Runs::of(registry).and_then(|runs| runs.list()).unwrap_or_default();
+    // What cannot be seen was said a moment ago; here it is only for a hint.
+    check::check(registry, request, &|digest| in_trash_of(&runs, digest), findings, watch)
+}
+
+fn in_trash_of(runs: &[Run], digest: &Digest) -> Option<String> {
+    let path = Item::Blob(digest.clone()).path();
+    let holds_it = |run: &&Run| {
+        let trash = run.trash().ok().flatten().filter(|_| run.state() == State::Kept);
+        trash.is_some_and(|trash| matches!(trash.open(&path), Ok(Some(_))))
+    };
+    runs.iter().rev().find(holds_it).map(|run| run.id.to_string())
+}
+
+/// Checks, and mends what can be mended. The caller has seen to it that the registry is read-only. What is put aside
+/// stays in the run's trash.
+pub fn repair(
+    registry: &Registry,
+    request: &check::Request,
+    options: Mending,
+    findings: &Findings,
+    watch: &dyn Watch,
+) -> Repaired {
+    let Locked { runs, unfinished, lock } = match lock_up(registry, options.at, findings, watch) {
+        Ok(locked) => locked,
+        Err(complaint) => return Repaired { complaint: Some(complaint), ..Repaired::default() },
+    };
+    let all = runs.list().unwrap_or_default();
+    let checked = check::check(registry, request, &|digest| in_trash_of(&all, digest), findings, watch);
+    let mut ended = Ended::default();
+    if !checked.repair.plan.is_empty() {
+        let how = sweep::Options {
+            quarantine: true,
+            delete_untagged: false,
+            deleters: options.deleters,
+            window_began: options.window_began,
+        };
+        carry_out(registry, &checked.inventory, &checked.repair.plan, how, findings, watch, &mut ended);
+    }
+    for run in unfinished {
+        sweep::purge(&runs, &run, options.deleters, &watch.begin(Phase::Purge), findings);
+    }
+    drop(lock);
+    let Ended { swept, removed, complaint, .. } = ended;
+    Repaired { checked: Some(checked), swept, removed, complaint }
+}
+
 fn carry_out(
     registry: &Registry,
-    collection: &Collection,
-    options: Options<'_>,
+    inventory: &Inventory,
+    plan: &Plan,
+    how: sweep::Options,
     findings: &Findings,
     watch: &dyn Watch,
     ended: &mut Ended,
 ) {
-    let how = sweep::Options {
-        quarantine: options.quarantine,
-        delete_untagged: options.collect.policy.delete_untagged,
-        deleters: options.deleters,
-        window_began: options.window_began,
-    };
-    match sweep::sweep(registry, &collection.inventory, &collection.plan, how, findings, watch) {
+    match sweep::sweep(registry, inventory, plan, how, findings, watch) {
         Ok(swept) => {
             ended.removed = swept.removed;
             ended.swept = Some(swept);

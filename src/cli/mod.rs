@@ -1,9 +1,12 @@
 //! The command line: one file a command.
 
+mod check;
+mod files;
 mod gc;
 mod ls;
 mod names;
 mod output;
+mod position;
 mod progress;
 mod rm;
 mod target;
@@ -77,6 +80,7 @@ struct Cli {
 enum Command {
     #[command(visible_alias = "garbage-collect")]
     Gc(Box<gc::Args>),
+    Check(Box<check::Args>),
     Ls(ls::Args),
     Rm(Box<rm::Args>),
     #[command(subcommand)]
@@ -88,6 +92,7 @@ pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     let ended = match cli.command {
         Command::Gc(args) => gc::main(&args),
+        Command::Check(args) => check::main(&args),
         Command::Ls(args) => ls::main(&args),
         Command::Rm(args) => rm::main(&args),
         Command::Trash(command) => trash::main(&command),

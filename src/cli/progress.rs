@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use regsweep::progress::{Meter, Phase, Watch};
-use regsweep::report::human::duration;
+use regsweep::report::human::{bytes, duration};
 
 use super::output::say;
 
@@ -100,18 +100,25 @@ impl Shown {
     }
 }
 
-/// A bar of at most 79 columns for up to ten million things, so that it never wraps on a terminal of 80.
 fn bar() -> ProgressBar {
+    ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr())
+}
+
+/// A bar of at most 79 columns for up to ten million things or a thousand TiB, so that it never wraps on a terminal of
+/// 80.
+fn style(counts_bytes: bool) -> ProgressStyle {
     let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
         // What cannot be drawn now is drawn again in the next frame.
         let _drawn = write!(out, "{}/s", HumanCount(state.per_sec() as u64));
     };
-    let template = "{prefix:7} [{bar:20}] {human_pos}/{human_len} {rate} {eta} left";
+    let template = if counts_bytes {
+        "{prefix:7} [{bar:12}] {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta} left"
+    } else {
+        "{prefix:7} [{bar:20}] {human_pos}/{human_len} {rate} {eta} left"
+    };
     // The template is a constant; were it wrong, the default bar would do.
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-    bar.set_style(style.with_key("rate", rate).progress_chars("=> "));
-    bar
+    style.with_key("rate", rate).progress_chars("=> ")
 }
 
 impl Watch for Shown {
@@ -122,6 +129,7 @@ impl Watch for Shown {
         *current = Some(next);
         if self.look == Look::Bars {
             self.bar.reset();
+            self.bar.set_style(style(phase.counts_bytes()));
             self.bar.set_length(0);
             self.bar.set_prefix(phase.name());
         }
@@ -167,7 +175,12 @@ fn line(phase: Phase, done: u64, expected: u64, elapsed: Duration) -> String {
         }
         _ => "nothing done yet".to_owned(),
     };
-    format!("regsweep: {} {} of {}, {:.0} a second, {left}", phase.name(), HumanCount(done), HumanCount(expected), rate)
+    let name = phase.name();
+    if phase.counts_bytes() {
+        let (done, expected, rate) = (bytes(done), bytes(expected), bytes(rate as u64));
+        return format!("regsweep: {name} {done} of {expected}, {rate} a second, {left}");
+    }
+    format!("regsweep: {name} {} of {}, {rate:.0} a second, {left}", HumanCount(done), HumanCount(expected))
 }
 
 #[cfg(test)]
@@ -183,6 +196,10 @@ mod tests {
         assert_eq!(
             line(Phase::Purge, 0, 10, Duration::from_secs(30)),
             "regsweep: purge 0 of 10, 0 a second, nothing done yet"
+        );
+        assert_eq!(
+            line(Phase::Read, 3 << 30, 9 << 30, Duration::from_secs(30)),
+            "regsweep: read 3.00 GiB of 9.00 GiB, 102.40 MiB a second, about 60 seconds left"
         );
         // Work that turned up after it was counted.
         assert_eq!(

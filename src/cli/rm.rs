@@ -107,7 +107,7 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
 
 /// Names what goes, before it does: where the result is for a program, on standard error.
 fn tell(args: &Args, plan: &Plan) {
-    let named = Plan { repositories: plan.repositories.clone(), blobs: Vec::new() };
+    let named = Plan { repositories: plan.repositories.clone(), ..Plan::default() };
     let mut lines = Vec::new();
     if args.output.quiet || human::actions(&mut lines, &named).is_err() {
         return;

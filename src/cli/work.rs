@@ -1,6 +1,7 @@
 //! What `gc` and `rm` do alike: from their options to a report and an exit code.
 
-use std::io;
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -17,6 +18,7 @@ use regsweep::report::{Outcome, PhaseReport, Report, RepositoryReport, Retention
 use regsweep::run::{self, Complaint, Ended, How};
 use regsweep::sweep::Swept;
 
+use super::files;
 use super::output::{self, say};
 use super::progress::{Look, Shown};
 use super::target::{self, Evidence, Opened, Target};
@@ -138,6 +140,7 @@ impl Work<'_> {
             plan,
             retention: self.retention(collection.as_ref()),
             next_gc: collection.as_ref().and_then(|collection| collection.next_gc),
+            check: None,
             findings: findings.into_sorted(),
             jobs,
             phases: phases(collection.as_ref(), swept.as_ref()),
@@ -149,51 +152,8 @@ impl Work<'_> {
         report.advice = advice(&report, complaint.is_some());
         report.advice.extend(self.more_advice(&report));
 
-        if let Some(path) = &self.output.report {
-            write_report(path, &report)?;
-        }
-        let is_mistaken = complaint.as_ref().is_some_and(|complaint| complaint.how == How::NotThere);
-        let print = match self.output.format {
-            Format::Json => output::print(|out| {
-                serde_json::to_writer(&mut *out, &report)?;
-                writeln!(out)
-            }),
-            // Who was refused, or has mistaken a name, reads the line that says why.
-            Format::Human if self.output.quiet || collection.is_none() || is_mistaken => Ok(()),
-            Format::Human => {
-                let verbose = self.output.verbose;
-                // Whoever named something has read what goes before it went.
-                let actions = verbose || self.command == "rm" && self.dry_run;
-                let style = Style { colour: output::colours(), verbose, actions };
-                output::print(|out| human::write(out, &report, style))
-            }
-        };
-        print.context("cannot write to standard output")?;
-
-        if self.output.quiet {
-            // Why it was refused or stopped is said below.
-            let is_told = |kind| matches!(kind, FindingKind::Refused | FindingKind::Stopped);
-            let errors = report.findings.iter().filter(|finding| finding.severity == Severity::Error);
-            for finding in errors.filter(|finding| !is_told(finding.kind)) {
-                output::error(&format!("{}: {}", finding.path, finding.message));
-            }
-        }
-        match complaint {
-            Some(Complaint { how, text }) => {
-                if how == How::Refused && collection.is_none() && text.contains('\n') {
-                    say(text.trim_end());
-                } else {
-                    output::error(&text);
-                }
-                Ok(match how {
-                    How::Refused => Exit::Refused,
-                    How::Stopped => Exit::Stopped,
-                    How::Failed | How::NotThere => Exit::Failed,
-                })
-            }
-            None if report.has_damage() => Ok(Exit::Damage),
-            None => Ok(Exit::Done),
-        }
+        let done = if report.has_damage() { Exit::Damage } else { Exit::Done };
+        deliver(&report, self.output, complaint, done)
     }
 
     fn retention<'a>(&'a self, collection: Option<&'a Collection>) -> Option<RetentionReport<'a>> {
@@ -279,19 +239,56 @@ fn phases(collection: Option<&Collection>, swept: Option<&Swept>) -> Vec<PhaseRe
     seen.chain(done).map(|(phase, seconds)| PhaseReport { name: phase.name(), seconds }).collect()
 }
 
-/// Writes the report to a file that the operator named. It lies outside of what this tool collects, and is replaced as
-/// a whole: whoever reads it sees the last report or this one.
-#[expect(clippy::disallowed_methods, reason = "the operator named this file; it is no part of the registry")]
-fn write_report(path: &Path, report: &Report<'_>) -> Result<(), Failure> {
-    let write = || -> io::Result<()> {
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(".tmp");
-        let temporary = path.with_file_name(name);
-        let mut out = io::BufWriter::new(std::fs::File::create(&temporary)?);
-        serde_json::to_writer(&mut out, report)?;
-        io::Write::write_all(&mut out, b"\n")?;
-        out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-        std::fs::rename(&temporary, path)
+/// Writes and prints a report, and finds the exit code: `done` if there is no complaint.
+pub(crate) fn deliver(
+    report: &Report<'_>,
+    output: &Output,
+    complaint: Option<Complaint>,
+    done: Exit,
+) -> Result<Exit, Failure> {
+    if let Some(path) = &output.report {
+        let write = |out: &mut BufWriter<File>| {
+            serde_json::to_writer(&mut *out, report)?;
+            out.write_all(b"\n")
+        };
+        files::replace(path, write).with_context(|| format!("cannot write the report to {}", shown_path(path)))?;
+    }
+    let has_seen = !report.phases.is_empty();
+    let is_mistaken = complaint.as_ref().is_some_and(|complaint| complaint.how == How::NotThere);
+    let print = match output.format {
+        Format::Json => output::print(|out| {
+            serde_json::to_writer(&mut *out, report)?;
+            writeln!(out)
+        }),
+        // Who was refused, or has mistaken a name, reads the line that says why.
+        Format::Human if output.quiet || !has_seen || is_mistaken => Ok(()),
+        Format::Human => {
+            let verbose = output.verbose;
+            // Whoever named something has read what goes before it went.
+            let actions = verbose || report.command == "rm" && report.dry_run;
+            let style = Style { colour: output::colours(), verbose, actions };
+            output::print(|out| human::write(out, report, style))
+        }
     };
-    write().with_context(|| format!("cannot write the report to {}", shown_path(path))).map_err(Failure::from)
+    print.context("cannot write to standard output")?;
+
+    if output.quiet {
+        // Why it was refused or stopped is said below.
+        let is_told = |kind| matches!(kind, FindingKind::Refused | FindingKind::Stopped);
+        let errors = report.findings.iter().filter(|finding| finding.severity == Severity::Error);
+        for finding in errors.filter(|finding| !is_told(finding.kind)) {
+            output::error(&format!("{}: {}", finding.path, finding.message));
+        }
+    }
+    let Some(Complaint { how, text }) = complaint else { return Ok(done) };
+    if how == How::Refused && !has_seen && text.contains('\n') {
+        say(text.trim_end());
+    } else {
+        output::error(&text);
+    }
+    Ok(match how {
+        How::Refused => Exit::Refused,
+        How::Stopped => Exit::Stopped,
+        How::Failed | How::NotThere => Exit::Failed,
+    })
 }

@@ -426,7 +426,7 @@ impl BlobTable {
         findings: &Findings,
         meter: &Meter,
     ) -> Vec<SizedBlob> {
-        let own: Vec<DigestId> = unreferenced.iter().copied().filter(|id| !self.linked.contains(id)).collect();
+        let own: Vec<DigestId> = unreferenced.iter().copied().filter(|&id| !self.is_linked(id)).collect();
         let looked = self.look_at(registry, &own, meter);
         let sized = looked.into_iter().filter_map(|(id, looked)| match looked {
             LookedAt::Sized(sized) => Some(sized),
@@ -458,6 +458,11 @@ impl BlobTable {
         let runs: Vec<&[DigestId]> =
             ids.chunk_by(|a, b| self.folder_of(*a) == self.folder_of(*b)).flat_map(|run| run.chunks(256)).collect();
         runs.into_par_iter().flat_map_iter(|run| self.look_at_run(registry, run, meter)).collect()
+    }
+
+    /// Whether a symbolic link leads to this blob: then it is never moved.
+    pub fn is_linked(&self, id: DigestId) -> bool {
+        self.linked.contains(&id)
     }
 
     /// The folder that a blob lies in, by algorithm and first byte.

@@ -19,41 +19,41 @@ use crate::registry::{Cause, Content, Registry, Unreadable};
 
 /// A manifest, its digests as small numbers.
 #[derive(Debug)]
-pub(super) struct Manifest {
+pub(crate) struct Manifest {
     /// Its own size in bytes.
-    pub(super) bytes: u64,
-    pub(super) form: Form,
-    pub(super) media_type: Option<Box<str>>,
-    pub(super) artifact_type: Option<Box<str>>,
-    pub(super) config: Option<DigestId>,
-    pub(super) blobs: Vec<Blob>,
-    pub(super) children: Vec<Child>,
-    pub(super) subject: Option<DigestId>,
+    pub(crate) bytes: u64,
+    pub(crate) form: Form,
+    pub(crate) media_type: Option<Box<str>>,
+    pub(crate) artifact_type: Option<Box<str>>,
+    pub(crate) config: Option<DigestId>,
+    pub(crate) blobs: Vec<Blob>,
+    pub(crate) children: Vec<Child>,
+    pub(crate) subject: Option<DigestId>,
 }
 
 /// A blob that a manifest names.
 #[derive(Debug)]
-pub(super) struct Blob {
-    pub(super) id: DigestId,
+pub(crate) struct Blob {
+    pub(crate) id: DigestId,
     /// As the manifest gives it.
-    pub(super) bytes: Option<u64>,
-    pub(super) is_foreign: bool,
+    pub(crate) bytes: Option<u64>,
+    pub(crate) is_foreign: bool,
 }
 
 /// An entry of an index.
 #[derive(Debug)]
-pub(super) struct Child {
-    pub(super) id: DigestId,
-    expect: Expect,
+pub(crate) struct Child {
+    pub(crate) id: DigestId,
+    pub(crate) expect: Expect,
     /// As the index gives it.
-    pub(super) bytes: Option<u64>,
-    pub(super) platform: Option<Box<str>>,
-    pub(super) is_attestation: bool,
+    pub(crate) bytes: Option<u64>,
+    pub(crate) platform: Option<Box<str>>,
+    pub(crate) is_attestation: bool,
 }
 
 /// What became of reading one.
 #[derive(Debug)]
-pub(super) enum Loaded {
+pub(crate) enum Loaded {
     /// Its bytes match its digest.
     Manifest(Box<Manifest>),
     /// It is not in the blob store.
@@ -68,9 +68,9 @@ pub(super) enum Loaded {
 
 /// Everything that was read.
 #[derive(Debug)]
-pub(super) struct Library<'a> {
+pub(crate) struct Library<'a> {
     registry: &'a Registry,
-    pub(super) digests: &'a Digests,
+    pub(crate) digests: &'a Digests,
     meter: &'a Meter,
     manifests: HashMap<DigestId, Loaded>,
     configs: HashMap<DigestId, Config>,
@@ -80,7 +80,7 @@ pub(super) struct Library<'a> {
 
 impl<'a> Library<'a> {
     /// Nothing is read yet.
-    pub(super) fn new(registry: &'a Registry, digests: &'a Digests, meter: &'a Meter) -> Library<'a> {
+    pub(crate) fn new(registry: &'a Registry, digests: &'a Digests, meter: &'a Meter) -> Library<'a> {
         Library {
             registry,
             digests,
@@ -94,7 +94,7 @@ impl<'a> Library<'a> {
     /// Reads these manifests and all below them, each once; what was read before is not read again.
     ///
     /// One level of indexes after the other, not down each of them: how deep they go is what a stranger decides.
-    pub(super) fn read(&mut self, roots: impl IntoIterator<Item = DigestId>) {
+    pub(crate) fn read(&mut self, roots: impl IntoIterator<Item = DigestId>) {
         let mut level: Vec<(DigestId, Expect)> = roots.into_iter().map(|id| (id, Expect::Manifest)).collect();
         loop {
             // What was taken for a mere blob, and somebody says now that it is a manifest, is looked at more closely.
@@ -123,7 +123,7 @@ impl<'a> Library<'a> {
     }
 
     /// Reads the configs of these images, where they can be read. One that is damaged has nothing to say.
-    pub(super) fn read_configs(&mut self, images: &HashSet<DigestId>) {
+    pub(crate) fn read_configs(&mut self, images: &HashSet<DigestId>) {
         let mut wanted: Vec<DigestId> = images
             .iter()
             .filter_map(|&id| self.manifest(id)?.config)
@@ -160,12 +160,22 @@ impl<'a> Library<'a> {
     }
 
     /// What became of this one; `None` if nobody asked for it.
-    pub(super) fn get(&self, id: DigestId) -> Option<&Loaded> {
+    pub(crate) fn get(&self, id: DigestId) -> Option<&Loaded> {
         self.manifests.get(&id)
     }
 
+    /// Everything that was read, in no order.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (DigestId, &Loaded)> {
+        self.manifests.iter().map(|(id, loaded)| (*id, loaded))
+    }
+
+    /// How many manifests are whole.
+    pub(crate) fn count(&self) -> u64 {
+        self.manifests.values().filter(|loaded| matches!(loaded, Loaded::Manifest(_))).count() as u64
+    }
+
     /// The manifest of this digest, if it is whole.
-    pub(super) fn manifest(&self, id: DigestId) -> Option<&Manifest> {
+    pub(crate) fn manifest(&self, id: DigestId) -> Option<&Manifest> {
         match self.get(id) {
             Some(Loaded::Manifest(manifest)) => Some(manifest),
             _ => None,
@@ -173,17 +183,17 @@ impl<'a> Library<'a> {
     }
 
     /// What the config of this image says; nothing where it was not read or cannot be.
-    pub(super) fn config_of(&self, image: &Manifest) -> Option<&Config> {
+    pub(crate) fn config_of(&self, image: &Manifest) -> Option<&Config> {
         self.configs.get(&image.config?)
     }
 
     /// The size of a blob that is given like this; `None` where nobody knows.
-    pub(super) fn size(&self, id: DigestId, given: Option<u64>) -> Option<u64> {
+    pub(crate) fn size(&self, id: DigestId, given: Option<u64>) -> Option<u64> {
         given.or_else(|| self.measured.get(&id).copied().flatten())
     }
 
     /// Everything that these reach by the lists of indexes, themselves included. A list and no recursion.
-    pub(super) fn reached(&self, roots: impl IntoIterator<Item = DigestId>) -> HashSet<DigestId> {
+    pub(crate) fn reached(&self, roots: impl IntoIterator<Item = DigestId>) -> HashSet<DigestId> {
         let mut pending: Vec<DigestId> = roots.into_iter().collect();
         let mut reached = HashSet::new();
         while let Some(id) = pending.pop() {

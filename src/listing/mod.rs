@@ -11,7 +11,7 @@
 //! give it. So a blob that several repositories share counts in each of them, and one that is lost counts as well.
 //! Layers that a registry need not have ("foreign" ones) count where the repository has a link for them.
 
-mod library;
+pub(crate) mod library;
 mod pattern;
 mod repository;
 mod tree;

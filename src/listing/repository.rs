@@ -337,7 +337,7 @@ impl<'a> Book<'a> {
     fn report(&self) {
         for tag in &self.repository.tags {
             let name = || format!("{}:{}", self.repository.name, tag.name);
-            let (severity, kind, message) = match judge(self.repository, tag) {
+            let (severity, kind, message) = match judge(self.repository, tag, self.library.digests) {
                 TagFate::Root(id) | TagFate::Dangling(id) if self.is_missing(id) => (
                     Severity::Error,
                     FindingKind::MissingManifest,

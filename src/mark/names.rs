@@ -150,7 +150,7 @@ impl<'a> Walk<'a> {
             // Made where there is something to say; there mostly is not.
             let path = || repository.path.join(MANIFESTS).join(TAGS).join(&*tag.name);
             let name = || format!("{}:{}", repository.name, tag.name);
-            match judge(repository, tag) {
+            match judge(repository, tag, self.digests) {
                 TagFate::Root(target) => {
                     if !self.names_may_go() || !self.may_go(&mut names, &mut judged, place, target) {
                         self.tag_root(target, name, path);

@@ -18,7 +18,7 @@ pub use referrers::{Agreement, KnownManifests, ReferrerKind, ReferrerTag, Subjec
 pub use removal::{Name, Removal, Request};
 pub use retention::{Because, Retention};
 
-use crate::inventory::{DigestId, LinkState, Repository, Tag};
+use crate::inventory::{DigestId, Digests, LinkState, Repository, Tag};
 
 /// What the operator asked for.
 #[derive(Clone, Debug, Default)]
@@ -93,8 +93,24 @@ pub enum TagFate {
     NoTarget(Vec<DigestId>),
 }
 
+/// What a tag's current link would say if nothing had gone wrong with a few of its digits: an entry of its history that
+/// it nearly names, and that has a revision link here; while it names nothing that is here.
+pub fn meant_by(repository: &Repository, tag: &Tag, digests: &Digests) -> Option<DigestId> {
+    let (LinkState::Target(target), Ok(history)) = (&tag.current, &tag.history) else { return None };
+    if has_revision_link(repository, *target) || history.binary_search(target).is_ok() {
+        return None;
+    }
+    let target = digests.digest(*target);
+    let is_meant = |id: &&DigestId| has_revision_link(repository, **id) && target.is_slip_of(&digests.digest(**id));
+    history.iter().find(is_meant).copied()
+}
+
+fn has_revision_link(repository: &Repository, id: DigestId) -> bool {
+    repository.revision(id).is_some_and(|revision| revision.link != LinkState::Absent)
+}
+
 /// Judges one tag.
-pub fn judge(repository: &Repository, tag: &Tag) -> TagFate {
+pub fn judge(repository: &Repository, tag: &Tag, digests: &Digests) -> TagFate {
     let is_removable = repository.removable.is_some() && tag.removable.is_some();
     let history = |why: Box<str>| match &tag.history {
         Ok(history) if !history.is_empty() => TagFate::History(history.clone(), why),
@@ -102,10 +118,13 @@ pub fn judge(repository: &Repository, tag: &Tag) -> TagFate {
     };
     match &tag.current {
         LinkState::Target(target) => {
-            let has_revision_link =
-                repository.revision(*target).is_some_and(|revision| revision.link != LinkState::Absent);
-            if has_revision_link {
+            if has_revision_link(repository, *target) {
                 return TagFate::Root(*target);
+            }
+            // Otherwise a single wrong digit would look like an image that somebody has taken out by hand.
+            if let Some(meant) = meant_by(repository, tag, digests) {
+                let (target, meant) = (digests.digest(*target), digests.digest(meant));
+                return history(format!("it names {target}, which is nearly {meant} of its history").into());
             }
             match &tag.history {
                 Ok(history) if history.binary_search(target).is_err() && is_removable => TagFate::Deleted(*target),
@@ -159,6 +178,12 @@ mod tests {
     fn what_a_tag_is_worth() {
         let digests = Digests::new(BlobTable::default());
         let [d, e] = ["d", "e"].map(|text| digests.id(&Digest::of(Algorithm::Sha256, text.as_bytes())));
+        let right = digests.digest(d);
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(right.as_bytes());
+        bytes[9] ^= 0x10;
+        let wrong = Digest::Sha256(bytes);
+        let slip = digests.id(&wrong);
         let linked = repository(&[(d, LinkState::Target(d))]);
         let emptied = repository(&[(d, LinkState::Absent)]);
         let damaged = repository(&[(d, LinkState::Damaged("empty".into()))]);
@@ -181,6 +206,18 @@ mod tests {
             ("an empty revision folder", &emptied, tag(LinkState::Target(d), Ok(vec![d])), TagFate::Dangling(d)),
             ("taken out by hand", &bare, tag(LinkState::Target(d), Ok(vec![e])), TagFate::Deleted(d)),
             ("taken out by hand, folder left", &emptied, tag(LinkState::Target(d), Ok(vec![])), TagFate::Deleted(d)),
+            (
+                "one digit is wrong",
+                &linked,
+                tag(LinkState::Target(slip), Ok(vec![d])),
+                TagFate::History(vec![d], format!("it names {wrong}, which is nearly {right} of its history").into()),
+            ),
+            (
+                "one digit is wrong, and what it was is gone",
+                &bare,
+                tag(LinkState::Target(slip), Ok(vec![d])),
+                TagFate::Deleted(slip),
+            ),
             ("unlistable is not gone", &bare, tag(LinkState::Target(d), unlistable()), TagFate::Dangling(d)),
             (
                 "damaged, with a history",
@@ -203,10 +240,10 @@ mod tests {
                 TagFate::Unknown("EIO".into()),
             ),
         ] {
-            assert_eq!(judge(repository, &tag), fate, "{name}");
+            assert_eq!(judge(repository, &tag, &digests), fate, "{name}");
         }
         // What cannot be removed is not let go.
         let behind_a_link = Tag { removable: None, ..tag(LinkState::Target(d), Ok(vec![e])) };
-        assert_eq!(judge(&bare, &behind_a_link), TagFate::Dangling(d));
+        assert_eq!(judge(&bare, &behind_a_link, &digests), TagFate::Dangling(d));
     }
 }

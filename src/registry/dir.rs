@@ -16,7 +16,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir};
+use rustix::fs::{Advice, AtFlags, FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
 use super::stamp::{Stamp, links};
@@ -94,6 +94,15 @@ pub struct Content {
     pub bytes: Vec<u8>,
     /// What it was when it was read.
     pub stamp: Stamp,
+}
+
+/// How far a file was read through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadThrough {
+    /// How many bytes.
+    pub read: u64,
+    /// Whether those are all.
+    pub is_whole: bool,
 }
 
 /// Sizes of a file that was looked at, not opened.
@@ -398,6 +407,72 @@ impl Dir {
             return None;
         }
         use_it(&bytes[..bytes.len().min(part.at_most)])
+    }
+
+    /// Reads a file of any size from its beginning to its end, and hands over what it holds piece by piece, as much at a
+    /// time as the buffer has room for. `None` if there is no such file. The system is told that what is read is read
+    /// once, so that it need not take the place of what others need in its memory (Linux listens from 6.3 on).
+    ///
+    /// `go_on` is asked after each piece; once it says no, the rest is not read, and the answer is what was read so far.
+    ///
+    /// # Errors
+    /// [`Unreadable`] for everything but `ENOENT`; also for what is no regular file, and for fewer bytes than the file's
+    /// size.
+    pub fn read_through(
+        &self,
+        name: impl AsRef<Path>,
+        buffer: &mut [u8],
+        mut go_on: impl FnMut(&[u8]) -> bool,
+    ) -> Result<Option<ReadThrough>, Unreadable> {
+        let name = name.as_ref();
+        let failed = |errno| self.unreadable(name, errno);
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let Some(file) = self.opened(seam::Kind::OpenFile, name, flags)? else { return Ok(None) };
+        let asked = self.seam.ask(seam::Kind::Look, &file, Path::new(""));
+        let stat = asked.and_then(|()| rustix::fs::fstat(&file)).map_err(failed)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(Unreadable { path: self.path.join(name), cause: Cause::NotAFile });
+        }
+        let size = stat.st_size.cast_unsigned();
+        // Advice and no more: a file system that takes none reads as it always does.
+        let advise = |advice| _ = rustix::fs::fadvise(&file, 0, None, advice);
+        advise(Advice::Sequential);
+        advise(Advice::NoReuse);
+        let mut through = ReadThrough { read: 0, is_whole: true };
+        loop {
+            let part = self.seam.ask_how_much(seam::Kind::Read, &file, Path::new("")).map_err(failed)?;
+            if let Some(errno) = part.then {
+                return Err(failed(errno));
+            }
+            let read = match rustix::io::read(&file, &mut *buffer) {
+                Ok(read) => read.min(part.at_most),
+                Err(Errno::INTR) => continue,
+                Err(errno) => return Err(failed(errno)),
+            };
+            through.read += read as u64;
+            if read == 0 {
+                break;
+            }
+            if !go_on(&buffer[..read]) {
+                through.is_whole = false;
+                break;
+            }
+        }
+        if through.is_whole && through.read < size {
+            let cause = Cause::ShortRead { read: through.read, size };
+            return Err(Unreadable { path: self.path.join(name), cause });
+        }
+        Ok(Some(through))
+    }
+
+    /// Has the system forget what it holds of a file in its memory, as far as it likes to: whoever reads it next reads the
+    /// disk.
+    pub fn forget(&self, name: impl AsRef<Path>) {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        if let Ok(file) = rustix::fs::openat(&self.handle, name.as_ref(), flags, Mode::empty()) {
+            // Advice and no more.
+            _ = rustix::fs::fadvise(&file, 0, None, Advice::DontNeed);
+        }
     }
 
     /// Opens something. `ENOENT` is only believed if the name is not there when it is asked for as well.

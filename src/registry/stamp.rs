@@ -35,6 +35,11 @@ impl Stamp {
         (self.device, self.inode)
     }
 
+    /// Its size in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
     /// How many folders are in a folder, by its link count; `None` where the file system does not count them (btrfs,
     /// very large folders of ext4).
     pub fn folders(&self) -> Option<u64> {

@@ -1,5 +1,7 @@
 //! The report for a person: a summary that fits a screen, 80 columns wide.
 
+mod check;
+
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 
@@ -47,11 +49,19 @@ pub fn write(out: &mut dyn Write, report: &Report<'_>, style: Style) -> io::Resu
     }
     page.head(report)?;
     page.scanned(report)?;
+    if let Some(check) = &report.check {
+        page.check(report, check)?;
+        page.findings(&report.findings, check::is_told)?;
+        if check.repair {
+            page.read_only(report)?;
+        }
+        return page.next(report);
+    }
     page.retention(report)?;
     page.totals(report)?;
     page.repositories(report)?;
     page.next_gc(report)?;
-    page.findings(&report.findings)?;
+    page.findings(&report.findings, |_| false)?;
     page.read_only(report)?;
     page.next(report)
 }
@@ -101,6 +111,7 @@ struct Page<'a> {
 impl Page<'_> {
     fn head(&mut self, report: &Report<'_>) -> io::Result<()> {
         let what = match (report.dry_run, report.outcome) {
+            (_, Outcome::Complete) if let Some(check) = &report.check => &check::headline(report, check),
             (_, Outcome::Refused) => "refused: nothing was touched",
             (true, _) => "dry run: nothing was changed",
             (false, Outcome::Complete) => "done",
@@ -116,7 +127,7 @@ impl Page<'_> {
         let seconds: f64 = report
             .phases
             .iter()
-            .filter(|phase| matches!(phase.name, "scan" | "mark" | "plan"))
+            .filter(|phase| matches!(phase.name, "scan" | "mark" | "plan" | "check"))
             .map(|phase| phase.seconds)
             .sum();
         // A count stays on one line with its noun.
@@ -226,9 +237,9 @@ impl Page<'_> {
         Ok(())
     }
 
-    fn findings(&mut self, findings: &[Finding]) -> io::Result<()> {
+    fn findings(&mut self, findings: &[Finding], is_told_above: fn(FindingKind) -> bool) -> io::Result<()> {
         // Why a run was refused or stopped stands on standard error.
-        let is_told = |kind| matches!(kind, FindingKind::Refused | FindingKind::Stopped);
+        let is_told = |kind| matches!(kind, FindingKind::Refused | FindingKind::Stopped) || is_told_above(kind);
         let findings: Vec<&Finding> = findings.iter().filter(|finding| !is_told(finding.kind)).collect();
         let of = |severity| findings.iter().filter(|finding| finding.severity == severity).count() as u64;
         let counts: Vec<String> = [
@@ -241,7 +252,8 @@ impl Page<'_> {
         .map(|(count, one, many)| counted(count, one, many))
         .collect();
         let text = if counts.is_empty() { "none".to_owned() } else { counts.join(", ") };
-        self.section("Findings", &text)?;
+        let heading = if is_told_above(FindingKind::CannotBePulled) { "Other findings" } else { "Findings" };
+        self.section(heading, &text)?;
         let named = if self.style.verbose { findings.len() } else { TOP_FINDINGS };
         for finding in findings.iter().take(named) {
             let severity = match finding.severity {
@@ -376,6 +388,7 @@ fn reason(reason: Reason) -> &'static str {
         Reason::Stale => "stale",
         Reason::Dangling => "dangling",
         Reason::Empty => "empty",
+        Reason::Damaged => "damaged",
     }
 }
 

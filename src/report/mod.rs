@@ -3,9 +3,11 @@
 //! The value is [`Report`], schema `regsweep.report/1`: fields are only ever added. It is serialised as it stands for
 //! JSON; [`human`] writes it for a person. Both read the same plan, so they cannot disagree.
 
+mod check;
 pub mod human;
 mod retention;
 
+pub use check::{Afterwards, CheckReport, DataReport, LinkCounts, Pulls};
 pub use retention::{Decisions, RetentionReport, RuleReport, TagReport};
 use serde::{Serialize, Serializer};
 
@@ -97,7 +99,7 @@ pub struct Report<'a> {
     pub schema: &'static str,
     /// Who wrote it.
     pub tool: Tool,
-    /// The command: `gc`.
+    /// The command: `gc`, `rm` or `check`.
     pub command: &'static str,
     /// Whether nothing was to be changed.
     pub dry_run: bool,
@@ -128,6 +130,8 @@ pub struct Report<'a> {
     pub retention: Option<RetentionReport<'a>>,
     /// What the next collection would free once what was named has gone; `null` if nothing was named.
     pub next_gc: Option<NextGc>,
+    /// What a check found; `null` for other commands.
+    pub check: Option<CheckReport<'a>>,
     /// What was found on the way, the gravest first.
     pub findings: Vec<Finding>,
     /// How many requests were in flight at a time, at most, until the trash was deleted.

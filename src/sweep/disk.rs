@@ -6,8 +6,10 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is the module that changes files")]
 
-use std::fs::{File, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+mod ours;
+
+use std::fs::File;
+use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path};
@@ -17,6 +19,7 @@ use rustix::io::Errno;
 
 use crate::registry::{Dir, Kind, kind_of};
 use crate::seam::{self, Seam};
+pub(super) use ours::OurFile;
 
 const OPEN_FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
@@ -24,13 +27,6 @@ const OPEN_FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags
 #[derive(Debug)]
 pub struct Folder {
     handle: OwnedFd,
-    seam: Seam,
-}
-
-/// An open file of our own: the journal, the lock.
-#[derive(Debug)]
-pub struct OurFile {
-    file: File,
     seam: Seam,
 }
 
@@ -180,6 +176,30 @@ impl Folder {
     pub fn replace(&self, new: &str, old: &str) -> io::Result<()> {
         self.seam.ask_to_move(&self.handle, Path::new(new), &self.handle)?;
         Ok(rustix::fs::renameat(&self.handle, new, &self.handle, old)?)
+    }
+
+    /// Writes a small file of the registry's in the place of what is there: all of it or nothing, whenever it is cut off.
+    /// It gets the owner and group of this folder. What a cut leaves is a file that ends in `.tmp`.
+    ///
+    /// # Errors
+    /// Whatever the system says; then what was there is still there.
+    pub fn write_whole(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let temporary = format!("{name}.regsweep.tmp");
+        // Of a run that was cut off.
+        self.remove_file(Path::new(&temporary))?;
+        let written = (|| {
+            let file = self.create_new(&temporary)?.ok_or_else(|| io::Error::other("somebody else writes it"))?;
+            file.give_to(&rustix::fs::fstat(&self.handle)?)?;
+            file.write_over(bytes)?;
+            // Before it gets its name: an empty link is what this is to mend.
+            file.sync()?;
+            self.replace(&temporary, name)
+        })();
+        if written.is_err() {
+            // Why it could not be written is what there is to say.
+            drop(self.remove_file(Path::new(&temporary)));
+        }
+        written
     }
 
     /// Removes a file, or a symbolic link itself.
@@ -357,122 +377,6 @@ impl Folder {
             Err(Errno::WOULDBLOCK) => Ok(false),
             Err(errno) => Err(errno.into()),
         }
-    }
-}
-
-impl OurFile {
-    fn ask(&self, kind: seam::Kind) -> io::Result<()> {
-        Ok(self.seam.ask(kind, &self.file, Path::new(""))?)
-    }
-
-    /// Empties it.
-    ///
-    /// # Errors
-    /// Whatever the system says.
-    pub fn truncate(&self) -> io::Result<()> {
-        self.ask(seam::Kind::Truncate)?;
-        self.file.set_len(0)
-    }
-
-    /// Waits until its content is on the disk.
-    ///
-    /// # Errors
-    /// Whatever the system says.
-    pub fn sync(&self) -> io::Result<()> {
-        self.ask(seam::Kind::SyncFile)?;
-        self.file.sync_data()
-    }
-
-    /// Writes over its beginning.
-    ///
-    /// # Errors
-    /// Whatever the system says.
-    pub fn write_over(&self, bytes: &[u8]) -> io::Result<()> {
-        self.ask(seam::Kind::Write)?;
-        std::os::unix::fs::FileExt::write_all_at(&self.file, bytes, 0)
-    }
-
-    /// Its first bytes, at most so many.
-    ///
-    /// # Errors
-    /// Whatever the system says.
-    pub fn first_bytes(&self, at_most: usize) -> io::Result<Vec<u8>> {
-        self.ask(seam::Kind::Read)?;
-        let mut bytes = vec![0; at_most];
-        let count = std::os::unix::fs::FileExt::read_at(&self.file, &mut bytes, 0)?;
-        bytes.truncate(count);
-        Ok(bytes)
-    }
-
-    /// Its last byte; `None` if it is empty.
-    ///
-    /// # Errors
-    /// Whatever the system says.
-    pub fn last_byte(&self) -> io::Result<Option<u8>> {
-        self.ask(seam::Kind::Read)?;
-        let Some(last) = self.file.metadata()?.len().checked_sub(1) else { return Ok(None) };
-        let mut byte = [0];
-        std::os::unix::fs::FileExt::read_exact_at(&self.file, &mut byte, last)?;
-        Ok(Some(byte[0]))
-    }
-
-    /// Which file it is (device and inode), and when it was last written, in seconds since 1970 by the clock of the
-    /// volume.
-    ///
-    /// # Errors
-    /// Whatever the system says.
-    #[allow(clippy::unnecessary_cast, reason = "the types differ between architectures")]
-    pub fn identity_and_time(&self) -> io::Result<((u64, u64), i64)> {
-        self.ask(seam::Kind::Look)?;
-        let stat = rustix::fs::fstat(&self.file)?;
-        Ok(((stat.st_dev as u64, stat.st_ino as u64), stat.st_mtime as i64))
-    }
-
-    /// Takes the file's lock, if nobody holds it.
-    ///
-    /// # Errors
-    /// That somebody holds it, or whatever the system says.
-    pub fn try_lock(&self) -> Result<(), TryLockError> {
-        self.ask(seam::Kind::Lock).map_err(TryLockError::Error)?;
-        self.file.try_lock()
-    }
-
-    /// Takes the file's lock together with others who do so; only to see whether somebody has it alone.
-    ///
-    /// # Errors
-    /// That somebody holds it alone, or whatever the system says.
-    pub fn try_lock_shared(&self) -> Result<(), TryLockError> {
-        self.ask(seam::Kind::Lock).map_err(TryLockError::Error)?;
-        self.file.try_lock_shared()
-    }
-}
-
-impl Read for OurFile {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.ask(seam::Kind::Read)?;
-        self.file.read(buffer)
-    }
-}
-
-impl Seek for OurFile {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.ask(seam::Kind::Look)?;
-        self.file.seek(to)
-    }
-}
-
-impl Write for OurFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let part = self.seam.ask_how_much(seam::Kind::Write, &self.file, Path::new(""))?;
-        let bytes = &bytes[..bytes.len().min(part.at_most)];
-        match part.then {
-            None => self.file.write(bytes),
-            Some(errno) => self.file.write_all(bytes).and(Err(errno.into())),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
     }
 }
 

@@ -19,7 +19,7 @@ use super::trash;
 use crate::finding::{FindingKind, Findings, Severity};
 use crate::inventory::BlobSize;
 use crate::layout::{
-    INDEX, Item, LAYERS, MANIFESTS, REPOSITORIES, REVISIONS, RepositoryName, TAGS, UPLOADS, repository_dir,
+    INDEX, Item, LAYERS, LINK, MANIFESTS, REPOSITORIES, REVISIONS, RepositoryName, TAGS, UPLOADS, repository_dir,
 };
 use crate::plan::{Plan, RepositoryPlan, Totals};
 use crate::progress::Meter;
@@ -228,6 +228,24 @@ impl<'a> Hand<'a> {
         if let Err(error) = result {
             self.keep(&path, io::Error::to_string(&error));
         }
+    }
+
+    /// Writes the links that are to be mended, in their order, and says how many were.
+    pub(super) fn mend(&self, plan: &Plan) -> u64 {
+        let mut mended = 0;
+        for mend in &plan.mends {
+            match super::mend::write(self.tree, mend) {
+                Ok(Gone::Now) => mended += 1,
+                Ok(Gone::Before) => {}
+                Err(why) => {
+                    let path = mend.folder().join(LINK);
+                    let message = format!("could not be written: {why}");
+                    self.findings.add(Severity::Error, FindingKind::NotMended, None, &path, message);
+                    self.kept().push((path, why.to_string()));
+                }
+            }
+        }
+        mended
     }
 
     fn keep(&self, path: &Path, why: String) {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::disk::{Folder, OurFile};
 use crate::digest::Digest;
 use crate::layout::RepositoryName;
-use crate::plan::{Action, ActionKind, Plan};
+use crate::plan::{Action, ActionKind, Mend, Plan};
 
 /// The file's name in the run's folder.
 pub(super) const JOURNAL: &str = "journal.jsonl";
@@ -24,6 +24,8 @@ const MAX_LINE: u64 = 64 * 1024;
 
 /// How the lines of the plan begin, and the one behind them.
 const PLAN: &[u8] = br#"{"event":"plan"#;
+/// How a line begins that names something which goes.
+const TAKEN: &[u8] = br#"{"event":"plan","#;
 
 /// The schema of the lines.
 pub(super) const SCHEMA: &str = "regsweep.journal/1";
@@ -151,7 +153,18 @@ impl Journal {
             #[serde(flatten)]
             action: Action<'a>,
         }
+        #[derive(Serialize)]
+        struct MendLine<'a> {
+            event: &'static str,
+            #[serde(flatten)]
+            mend: &'a Mend,
+        }
         let mut actions = 0;
+        for mend in &plan.mends {
+            serde_json::to_writer(&mut self.out, &MendLine { event: "plan-mend", mend })?;
+            self.out.write_all(b"\n")?;
+            actions += 1;
+        }
         for action in plan.actions() {
             serde_json::to_writer(&mut self.out, &Line { event: "plan", action })?;
             self.out.write_all(b"\n")?;
@@ -207,7 +220,7 @@ pub(super) fn revisions_taken(
     for line in BufReader::new(file).split(b'\n') {
         let line = line?;
         // Other lines, and half a line that a crash left, name nothing that went.
-        let planned = if line.starts_with(PLAN) { serde_json::from_slice(&line).ok() } else { None };
+        let planned = if line.starts_with(TAKEN) { serde_json::from_slice(&line).ok() } else { None };
         if let Some(Line { kind: ActionKind::Revision, repository: Some(repository), digest: Some(digest) }) = planned {
             let revision = (repository, digest);
             if wanted.contains(&revision) {

@@ -32,6 +32,7 @@ mod journal;
 mod lacking;
 mod lease;
 mod lock;
+mod mend;
 mod movers;
 mod recheck;
 mod runs;
@@ -164,7 +165,9 @@ pub struct Swept {
     pub run: Option<RunId>,
     /// What is gone.
     pub removed: Totals,
-    /// Whether blobs were reached: they are not where a link could not be removed.
+    /// How many links were written.
+    pub mended: u64,
+    /// Whether all was done: blobs are not reached where a link could not be removed, and a link may not be writable.
     pub is_complete: bool,
     /// How long the registry had to be read-only, in seconds.
     pub window_seconds: f64,
@@ -242,6 +245,9 @@ pub fn sweep(
     for repository in plan.repositories.iter().filter(|repository| repository.folder) {
         hand.empty_folders(&repository.name);
     }
+    // Last, for nobody can tell a folder that this run has written to from one that somebody else has.
+    let mended = hand.mend(plan);
+    let is_complete = is_complete && hand.kept().is_empty();
     let blobs_seconds = began.elapsed().as_secs_f64();
     let window_seconds = options.window_began.elapsed().as_secs_f64();
     watch.window_closed(window_seconds);
@@ -249,7 +255,8 @@ pub fn sweep(
     let began = Instant::now();
     if let Some((run, journal)) = &mut recorded {
         commit(&runs, journal, &hand, options, window_seconds)?;
-        if !options.quarantine {
+        // Where nothing was moved there is nothing to keep.
+        if !options.quarantine || tally[Way::Moved].things() == 0 {
             let meter = watch.begin(Phase::Purge);
             meter.expect(tally[Way::Moved].things());
             purge(&runs, run, options.deleters, &meter, findings);
@@ -260,7 +267,8 @@ pub fn sweep(
         runs.tree.sync_volume().map_err(|source| SweepError::NotCommitted { what, source, removed })?;
     }
     let seconds = [links_seconds, blobs_seconds, began.elapsed().as_secs_f64()];
-    Ok(Swept { run: recorded.map(|(run, _)| run.id), removed: tally.totals(), is_complete, window_seconds, seconds })
+    let run = recorded.map(|(run, _)| run.id);
+    Ok(Swept { run, removed: tally.totals(), mended, is_complete, window_seconds, seconds })
 }
 
 /// Undoes a run that is not committed.
@@ -457,7 +465,8 @@ fn begin(
         Ok(begun) => return Ok(Some(begun)),
         Err(error) if disk::is_full(&error) && !options.quarantine => {}
         Err(source) if disk::is_full(&source) => {
-            let what = "the volume is full, and --quarantine would free nothing: run without it";
+            let what = "the volume is full, and what is kept in a trash (--quarantine, check --repair) frees nothing: make \
+                        room first, or collect without --quarantine";
             return Err(SweepError::Io { what, source });
         }
         Err(source) => return Err(SweepError::Io { what, source }),

@@ -86,6 +86,22 @@ fn every_kind_event_and_field_is_described() {
     keys(&serde_json::from_str(&printed).expect("one JSON document"), &mut fields);
     assert!(fields.len() > 20, "{fields:?}");
     expect(&listing, fields.into_iter().collect());
+
+    let broken = ": > /var/lib/registry/docker/registry/v2/repositories/team/web/_manifests/tags/latest/current/link\n\
+                  for link in /var/lib/registry/docker/registry/v2/repositories/team/worker/_layers/sha256/*/link; \
+                  do : > $link; done\n\
+                  rm -r /var/lib/registry/docker/registry/v2/blobs/sha256/73";
+    let printed = machine.run(&format!(
+        "{broken}\nregsweep check --repair --registry-stopped --read-data --format json /var/lib/registry 2>/dev/null"
+    ));
+    let mut fields = BTreeSet::new();
+    keys(&serde_json::from_str(&printed).expect("one JSON document"), &mut fields);
+    assert!(fields.contains("lacks") && fields.contains("was") && fields.contains("mend"), "{fields:?}");
+    expect(&report, fields.into_iter().collect());
+    let printed = machine.run("cat /var/lib/registry/docker/registry/v2/_regsweep/runs/*/journal.jsonl");
+    let mut fields = BTreeSet::new();
+    printed.lines().for_each(|line| keys(&serde_json::from_str(line).unwrap(), &mut fields));
+    expect(&on_disk, fields.into_iter().collect());
     fail_if_any(&failures);
 }
 

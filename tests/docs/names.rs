@@ -102,9 +102,10 @@ const OTHER_PROGRAMS: [&str; 16] = [
 
 #[test]
 fn flags_are_those_of_the_help() {
-    let commands: [(&str, &[&str]); 7] = [
+    let commands: [(&str, &[&str]); 8] = [
         ("regsweep garbage-collect", &["gc"]),
         ("regsweep gc", &["gc"]),
+        ("regsweep check", &["check"]),
         ("regsweep ls", &["ls"]),
         ("regsweep rm", &["rm"]),
         ("regsweep trash list", &["trash", "list"]),

@@ -273,3 +273,27 @@ fn t11_what_may_be_a_layer_that_was_pushed_by_its_sha512_name_stays() {
         }
     }
 }
+
+/// ```text
+/// app   v1: current names M with one digit wrong; the history names M, and M is here
+/// ```
+///
+/// The digest in the link is nowhere, and the history has no entry for it: so looks a tag whose image somebody has taken
+/// out by hand, and such a tag goes.
+#[test]
+fn t55_a_single_wrong_digit_is_no_deletion_by_hand() {
+    for flags in [&[][..], &["--delete-untagged"]] {
+        let tree = Tree::new();
+        let app = tree.repository("app");
+        let image = app.image("v1");
+        app.image("v2");
+        app.untagged("old");
+        let link = app.current("v1");
+        let mut text = std::fs::read(&link).unwrap();
+        text[30] = if text[30] == b'0' { b'1' } else { b'0' };
+        std::fs::write(&link, text).unwrap();
+        let run = collect(&tree, flags);
+        run.exits(3).keeps(&app.objects_of(&image)).keeps(&[app.tag_object("v1")]);
+        assert!(run.real.has("error", "the current link of app:v1 cannot be used (it names sha256:"));
+    }
+}

@@ -1,0 +1,202 @@
+//! Check: is everything there that the images need, and is it what it says it is?
+//!
+//! An fsck for registries. Every tag, revision, layer link and manifest is read and every reference followed; with
+//! [`Request::data`] every blob is read as well and held against its digest. Nothing is changed here, and nothing has
+//! to stand still: a registry may be written to meanwhile, and what a push adds between two looks is no damage.
+//!
+//! What is found is told by what a user lost: which tags, on which platforms, for want of what. What can be mended
+//! without anybody's help is in [`Checked::repair`], as a plan; carrying it out is for [`sweep`](crate::sweep).
+//!
+//! This is not how the collector looks at a registry. That one asks what may go, and keeps whatever it cannot
+//! understand; it never opens a layer link and never asks for the size of a layer that it keeps.
+
+mod blobs;
+mod data;
+mod images;
+mod links;
+mod repair;
+mod tell;
+
+use rayon::prelude::*;
+
+pub use blobs::{BlobState, BlobStates};
+pub use data::{Read, Request as DataRequest, Subset};
+pub use images::{Fault, Lack, Lost, Part, RepositoryImages};
+pub use links::{RepositoryLinks, Wrong};
+pub use repair::{MOST_ASIDE, Repair, Wishes};
+pub use tell::{DamagedBlob, LostImage, Problem};
+
+use crate::digest::Digest;
+use crate::finding::Findings;
+use crate::inventory::{self, DigestId, Digests, Inventory, LinkState, Repository};
+use crate::listing::library::{Library, Loaded};
+use crate::progress::{Phase, Watch};
+use crate::registry::Registry;
+use images::Judge;
+
+/// What is to be looked at, beyond the structure.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// Blobs that are read whole; `None` if their names and sizes will do.
+    pub data: Option<DataRequest>,
+    /// What is to be mended; `None` if nothing is.
+    pub repair: Option<Wishes>,
+}
+
+/// How much was looked at. All are counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Tags that can be pulled, or not.
+    pub tags: u64,
+    /// Tags that cannot be pulled, wholly or for some platform.
+    pub lost_tags: u64,
+    /// Manifests with a revision link to which no tag leads.
+    pub untagged: u64,
+    /// Those of them that cannot be pulled.
+    pub lost_untagged: u64,
+    /// Manifests that were read.
+    pub manifests: u64,
+    /// Links that were read.
+    pub links: u64,
+    /// Links that do not say what their paths say.
+    pub wrong_links: u64,
+    /// Entries of indexes that were never pushed here.
+    pub sparse: u64,
+    /// Blobs that no manifest needs. Whether they may go is for the collector to say.
+    pub unreferenced_blobs: u64,
+}
+
+/// What was found.
+#[derive(Debug)]
+pub struct Checked {
+    /// What is there.
+    pub inventory: Inventory,
+    /// How much was looked at.
+    pub counts: Counts,
+    /// What cannot be pulled.
+    pub lost: Vec<LostImage>,
+    /// Blobs that are missing or not what they should be, those first that the most tags need.
+    pub damaged: Vec<DamagedBlob>,
+    /// What was read of the blobs; `None` if that was not asked for.
+    pub data: Option<Read>,
+    /// What is to be mended; empty if that was not asked for.
+    pub repair: Repair,
+    /// How long each phase took, in seconds.
+    pub seconds: Vec<(Phase, f64)>,
+}
+
+/// In the trash of which run a blob lies that is missing, if it does.
+pub type TrashOf<'a> = &'a (dyn Fn(&Digest) -> Option<String> + Sync);
+
+/// Checks a registry, in parallel on the current rayon pool. Changes nothing.
+///
+/// Never fails: what cannot be read is a finding, as an error where it touches something that a tag leads to.
+pub fn check(
+    registry: &Registry,
+    request: &Request,
+    trash: TrashOf<'_>,
+    findings: &Findings,
+    watch: &dyn Watch,
+) -> Checked {
+    let mut seconds = Vec::new();
+    let mut began = std::time::Instant::now();
+    let mut phase_ends = |phase| {
+        seconds.push((phase, began.elapsed().as_secs_f64()));
+        began = std::time::Instant::now();
+    };
+    let meter = watch.begin(Phase::Scan);
+    let listed_blobs = inventory::list_blobs(registry, findings, &meter);
+    let listed = inventory::list_repositories(registry, &listed_blobs.digests, findings, &meter, |_| {});
+    let inventory = Inventory::new(listed_blobs, listed);
+    let (digests, repositories) = (&inventory.digests, &inventory.repositories);
+    let mut library = Library::new(registry, digests, &meter);
+    library.read(repositories.iter().flat_map(manifests));
+    phase_ends(Phase::Scan);
+
+    let meter = watch.begin(Phase::Check);
+    let links: Vec<RepositoryLinks> =
+        repositories.par_iter().map(|repository| links::read(registry, digests, repository, &meter)).collect();
+    let named = named_blobs(&library, digests);
+    let mut states = BlobStates::look(registry, digests, &named, &meter);
+    phase_ends(Phase::Check);
+
+    let data = request.data.as_ref().map(|request| {
+        let meter = watch.begin(Phase::Read);
+        let read = data::read(registry, digests, &mut states, request, &meter);
+        phase_ends(Phase::Read);
+        read
+    });
+
+    let judge = Judge { registry, digests, library: &library, blobs: &states };
+    let images: Vec<RepositoryImages> =
+        repositories.par_iter().zip(&links).map(|(repository, links)| judge.images(repository, links)).collect();
+    let telling = tell::Telling { digests, repositories, images: &images, links: &links, states: &states, trash };
+    let lost = telling.lost(findings);
+    let damaged = telling.damaged(&library, findings);
+    telling.links(findings);
+    let repair = match &request.repair {
+        Some(wishes) => repair::plan(judge, &inventory, &links, &images, wishes, findings),
+        None => Repair::default(),
+    };
+    let counts = Counts {
+        tags: inventory.tags(),
+        untagged: images.iter().map(|images| images.untagged).sum(),
+        manifests: library.count(),
+        links: links.iter().map(|links| links.read).sum(),
+        sparse: images.iter().map(|images| images.sparse).sum(),
+        unreferenced_blobs: unreferenced(&library, digests, repositories),
+        ..telling.counts()
+    };
+    drop(library);
+    Checked { inventory, counts, lost, damaged, data, repair, seconds }
+}
+
+/// The manifests that a repository names: revisions that have a link, what tags point at, and where a tag's link cannot
+/// be used, what it pointed at before.
+fn manifests(repository: &Repository) -> Vec<DigestId> {
+    let mut wanted = Vec::with_capacity(repository.revisions.len());
+    for revision in repository.revisions.iter().filter(|revision| revision.link != LinkState::Absent) {
+        wanted.push(revision.id);
+        if let LinkState::Target(target) = revision.link {
+            wanted.push(target);
+        }
+    }
+    for tag in &repository.tags {
+        match &tag.current {
+            LinkState::Target(target) => wanted.push(*target),
+            LinkState::Absent | LinkState::Damaged(_) | LinkState::Unreadable(_) => {
+                wanted.extend(tag.history.iter().flatten());
+            }
+        }
+    }
+    wanted
+}
+
+/// Blobs that manifests name and that were not listed.
+fn named_blobs(library: &Library<'_>, digests: &Digests) -> Vec<DigestId> {
+    let mut named: Vec<DigestId> = Vec::new();
+    for (_, loaded) in library.all() {
+        if let Loaded::Manifest(manifest) = loaded {
+            named.extend(manifest.blobs.iter().map(|blob| blob.id).filter(|&id| !digests.is_blob(id)));
+        }
+    }
+    named
+}
+
+/// How many blobs there are that no manifest needs which a revision or a tag leads to.
+fn unreferenced(library: &Library<'_>, digests: &Digests, repositories: &[Repository]) -> u64 {
+    let mut is_needed = vec![false; digests.blobs().len()];
+    let mut need = |id: DigestId| {
+        if let Some(is_needed) = is_needed.get_mut(id.index()) {
+            *is_needed = true;
+        }
+    };
+    for id in library.reached(repositories.iter().flat_map(manifests)) {
+        need(id);
+        if let Some(manifest) = library.manifest(id) {
+            manifest.blobs.iter().for_each(|blob| need(blob.id));
+        }
+    }
+    repositories.iter().flat_map(|repository| &repository.odd_targets).for_each(|&id| need(id));
+    is_needed.into_iter().filter(|is_needed| !is_needed).count() as u64
+}

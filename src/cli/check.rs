@@ -1,0 +1,327 @@
+//! `regsweep check`: is everything there, and is it what it says it is?
+
+use std::path::PathBuf;
+
+use anyhow::anyhow;
+use jiff::Timestamp;
+use regsweep::check::{self, Checked, DataRequest, MOST_ASIDE, Subset, Wishes};
+use regsweep::digest::Digest;
+use regsweep::finding::{Findings, Severity};
+use regsweep::layout::shown_path;
+use regsweep::plan::Plan;
+use regsweep::report::{CheckReport, Outcome, PhaseReport, Report, RepositoryReport, SCHEMA, Scanned, Tool};
+use regsweep::run::{self, Complaint, How, Mending, Repaired};
+use regsweep::threads::MOST;
+
+use super::position::Position;
+use super::progress::{Look, Shown};
+use super::target::{self, Age, Evidence, Opened, Share, Target};
+use super::work::{self, Began, Output};
+use super::{Exit, Failure, output};
+
+const EXAMPLES: &str = "\
+Examples:
+  Can every tag be pulled? Reads links, manifests and sizes; changes nothing:
+    regsweep check /var/lib/registry
+
+  Hold every blob against its digest, an hour each night, all of them in turn:
+    regsweep check --read-data --time-limit 1h /var/lib/registry
+
+  What could be mended? And then mend it, while the registry is read-only:
+    regsweep check --repair --dry-run /var/lib/registry
+    regsweep check --repair --registry http://127.0.0.1:5000 /var/lib/registry";
+
+/// Check that every image can be pulled, and mend what can be mended
+///
+/// Reads every tag, revision, link and manifest, and follows every reference: each blob must be there, as large as the
+/// manifests say, and linked in the repository. Reads only, needs no evidence, and may run while people push. Only
+/// --repair changes something, and like everything that does it needs evidence that the registry is read-only.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    target: Target,
+
+    #[command(flatten)]
+    data: Data,
+
+    #[command(flatten)]
+    repair: Repair,
+
+    /// How many requests are in flight at a time [default: as gc]
+    #[arg(short, long, value_name = "N", value_parser = target::parse_jobs)]
+    jobs: Option<usize>,
+
+    #[command(flatten)]
+    evidence: Evidence,
+
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Reading the data")]
+struct Data {
+    /// Read every blob, and hold it against its digest
+    #[arg(long)]
+    read_data: bool,
+
+    /// Read a part of the blobs: 2/7 (the second of seven parts, always the same ones), 5% or 10GiB (from where the
+    /// last run left off)
+    #[arg(long, value_name = "PART", conflicts_with = "read_data")]
+    read_data_subset: Option<Subset>,
+
+    /// Read these blobs only
+    #[arg(long, value_name = "DIGEST", conflicts_with_all = ["read_data", "read_data_subset"])]
+    read_blob: Vec<Digest>,
+
+    /// Stop reading after this time, such as 1h; the next run goes on from there
+    ///
+    /// One blob at least is read whole. Links, manifests and sizes are always checked whole, and count as well.
+    #[arg(long, value_name = "D")]
+    time_limit: Option<Age>,
+
+    /// The file that remembers where the next run goes on [default: one for each registry in $STATE_DIRECTORY,
+    /// $XDG_STATE_HOME/regsweep or ~/.local/state/regsweep]
+    #[arg(long, value_name = "FILE")]
+    position: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Mending")]
+struct Repair {
+    /// Write links again where it is certain what they have to say, and put blobs aside that are not what their digests
+    /// name, so that a push can replace them
+    #[arg(long)]
+    repair: bool,
+
+    /// With --repair: only report what would be mended; changes nothing at all
+    #[arg(short = 'd', long, requires = "repair")]
+    dry_run: bool,
+
+    /// With --repair: let tags go whose manifest is lost
+    #[arg(long, requires = "repair")]
+    drop_dangling_tags: bool,
+
+    /// With --repair: let revisions go whose manifest is lost, where nothing that stays leads to them
+    #[arg(long, requires = "repair")]
+    drop_dangling_revisions: bool,
+
+    /// With --repair: put no blob aside if it would be more of them than this [default: 10, or ten blobs]
+    #[arg(long, value_name = "PERCENT", requires = "repair")]
+    max_delete: Option<Share>,
+}
+
+pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
+    let began = Began::now();
+    let reads = args.data.read_data || args.data.read_data_subset.is_some();
+    for (given, flag) in
+        [(args.data.time_limit.is_some(), "--time-limit"), (args.data.position.is_some(), "--position")]
+    {
+        if given && !reads {
+            return Err(Failure::usage(anyhow!("{flag} goes with --read-data or --read-data-subset")));
+        }
+    }
+    let opened = args.target.open(args.evidence.config())?;
+    let registry = &opened.registry;
+    if registry.has_above(1, "lockfiles/database-in-use") {
+        output::error("this registry keeps its metadata in a database: what its folders say may be long out of date");
+    }
+    let (data, position) = data(args, &opened, began)?;
+    let repair = args.repair.repair.then(|| Wishes {
+        drop_dangling_tags: args.repair.drop_dangling_tags,
+        drop_dangling_revisions: args.repair.drop_dangling_revisions,
+        max_aside: args.repair.max_delete.as_ref().map(|share| share.percent),
+    });
+    let read_only = args.evidence.gather(&opened)?;
+    let request = check::Request { data, repair };
+    let findings = Findings::default();
+    let shown = Shown::new(Look::suitable(args.output.quiet));
+    let jobs = args.jobs.unwrap_or_else(|| target::jobs(registry));
+    let pool = target::pool(jobs)?;
+    let changes = args.repair.repair && !args.repair.dry_run;
+    let mut afterwards = None;
+    let ended = pool.install(|| {
+        if !changes {
+            let checked = run::check(registry, &request, &findings, &shown);
+            return Repaired { checked: Some(checked), ..Repaired::default() };
+        }
+        if !read_only.proven {
+            let text = read_only.refusal(registry.root());
+            return Repaired { complaint: Some(Complaint { how: How::Refused, text }), ..Repaired::default() };
+        }
+        let mending = Mending { deleters: args.jobs.unwrap_or(MOST), at: began.at, window_began: began.window };
+        let ended = run::repair(registry, &request, mending, &findings, &shown);
+        if ended.swept.is_some() {
+            // What counts is what a client meets now. It takes no lock: a run that begins meanwhile is welcome.
+            let left = Findings::default();
+            let checked = run::check(registry, &check::Request::default(), &left, &shown);
+            afterwards = Some((checked.counts, left.into_sorted()));
+        }
+        ended
+    });
+    shown.finish();
+    if let (Some(position), Some(checked)) = (&position, &ended.checked)
+        && let Some(read) = &checked.data
+    {
+        position.write(registry.root(), read.next.as_ref());
+    }
+
+    let Repaired { checked, swept, removed, complaint } = ended;
+    let nothing = Plan::default();
+    let plan = checked.as_ref().map_or(&nothing, |checked| &checked.repair.plan);
+    let outcome = match &complaint {
+        Some(Complaint { how: How::Refused | How::NotThere, .. }) => Outcome::Refused,
+        Some(_) => Outcome::Incomplete,
+        None if swept.as_ref().is_some_and(|swept| !swept.is_complete) => Outcome::Incomplete,
+        None => Outcome::Complete,
+    };
+    let mended = swept.as_ref().map_or(0, |swept| swept.mended);
+    let counts = afterwards.as_ref().map(|(counts, _)| *counts);
+    let mut report = Report {
+        schema: SCHEMA,
+        tool: Tool::THIS,
+        command: "check",
+        dry_run: args.repair.dry_run,
+        delete_untagged: false,
+        root: shown_path(registry.root()),
+        run: swept.as_ref().and_then(|swept| swept.run.as_ref()).map(ToString::to_string),
+        started_at: began.at.to_string(),
+        finished_at: Timestamp::now().to_string(),
+        read_only,
+        scanned: checked.as_ref().map(scanned).unwrap_or_default(),
+        garbage: plan.totals(),
+        removed,
+        repositories: checked.as_ref().map(repositories).unwrap_or_default(),
+        plan,
+        retention: None,
+        next_gc: None,
+        check: checked.as_ref().map(|checked| CheckReport::new(checked, args.repair.repair, mended, counts)),
+        findings: findings.into_sorted(),
+        jobs,
+        phases: phases(checked.as_ref()),
+        window_seconds: swept.as_ref().map(|swept| swept.window_seconds),
+        quarantine: true,
+        outcome,
+        advice: Vec::new(),
+    };
+    report.advice = advice(args, &report);
+    // Damage that was mended is no damage any more; what was found stands in the report all the same.
+    let is_error = |severity| severity == Severity::Error;
+    let has_damage = match &afterwards {
+        Some((_, left)) => left.iter().any(|finding| is_error(finding.severity)),
+        None => report.findings.iter().any(|finding| is_error(finding.severity)),
+    };
+    let done = if has_damage || outcome == Outcome::Incomplete { Exit::Damage } else { Exit::Done };
+    work::deliver(&report, &args.output, complaint, done)
+}
+
+/// What is to be read, and where it is remembered how far that came.
+fn data(args: &Args, opened: &Opened, began: Began) -> Result<(Option<DataRequest>, Option<Position>), Failure> {
+    let subset = match (&args.data.read_data_subset, &*args.data.read_blob) {
+        (Some(subset), _) => subset.clone(),
+        (None, []) if !args.data.read_data => return Ok((None, None)),
+        (None, []) => Subset::All,
+        (None, digests) => Subset::These(digests.to_vec()),
+    };
+    let limit = args.data.time_limit.as_ref().map(|limit| limit.seconds.unsigned_abs());
+    let until = limit.and_then(|seconds| began.window.checked_add(std::time::Duration::from_secs(seconds)));
+    let mut request = DataRequest { subset, until, from: None };
+    if !request.goes_round() {
+        return Ok((Some(request), None));
+    }
+    let position = Position::of(args.data.position.as_deref(), opened.registry.root())?;
+    request.from = position.read()?;
+    Ok((Some(request), Some(position)))
+}
+
+fn scanned(checked: &Checked) -> Scanned {
+    let inventory = &checked.inventory;
+    Scanned {
+        repositories: inventory.repositories.len() as u64,
+        revisions: inventory.revisions(),
+        tags: inventory.tags(),
+        layer_links: inventory.layer_links(),
+        uploads: inventory.uploads(),
+        blobs: inventory.digests.blobs().len() as u64,
+        ..Scanned::default()
+    }
+}
+
+fn repositories(checked: &Checked) -> Vec<RepositoryReport> {
+    let lost: std::collections::HashSet<&str> = checked.lost.iter().map(|image| &*image.repository).collect();
+    checked
+        .inventory
+        .repositories
+        .iter()
+        .map(|repository| RepositoryReport {
+            name: repository.name.to_string(),
+            tags: repository.tags.len() as u64,
+            revisions: repository.revision_links() as u64,
+            garbage_revisions: 0,
+            exclusive_garbage_bytes: 0,
+            tainted: lost.contains(&*repository.name),
+        })
+        .collect()
+}
+
+fn phases(checked: Option<&Checked>) -> Vec<PhaseReport> {
+    let phases = checked.iter().flat_map(|checked| checked.seconds.iter());
+    phases.map(|(phase, seconds)| PhaseReport { name: phase.name(), seconds: *seconds }).collect()
+}
+
+/// What to do next.
+fn advice(args: &Args, report: &Report<'_>) -> Vec<String> {
+    let mut advice = Vec::new();
+    let Some(check) = &report.check else { return advice };
+    let registry = output::quoted(&args.target.registry);
+    let evidence = args.evidence.as_given();
+    let wrong: Vec<&Digest> = (check.damaged.iter())
+        .filter(|blob| blob.problem == check::Problem::Damaged && blob.part != Some("manifest"))
+        .map(|blob| &blob.digest)
+        .collect();
+    // Whoever mends need not read everything again, with the registry read-only all the while.
+    let again: String = wrong.iter().take(8).map(|digest| format!(" --read-blob {digest}")).collect();
+    let has_links = check.links.wrong > 0 || check.lost.iter().any(|image| !image.lacks.is_empty());
+    if !args.repair.repair && (has_links || !check.damaged.is_empty()) {
+        advice.push(format!("what can be mended here: regsweep check --repair --dry-run{again} {registry}"));
+    }
+    if args.repair.dry_run && !report.plan.is_empty() {
+        let mut flags = String::new();
+        for (given, flag) in [
+            (args.repair.drop_dangling_tags, " --drop-dangling-tags"),
+            (args.repair.drop_dangling_revisions, " --drop-dangling-revisions"),
+        ] {
+            if given {
+                flags.push_str(flag);
+            }
+        }
+        if let Some(share) = &args.repair.max_delete {
+            flags.push_str(&format!(" --max-delete '{}'", share.text));
+        }
+        if report.read_only.proven {
+            advice.push(format!("to mend: regsweep check --repair{flags}{again}{evidence} {registry}"));
+        } else {
+            advice.push(format!(
+                "to mend, make the registry read-only (storage.maintenance.readonly.enabled: true) or stop it, then: \
+                 regsweep check --repair{flags}{again} --registry URL {registry} (or --config FILE, or \
+                 --registry-stopped)"
+            ));
+        }
+    }
+    if report.removed.blobs.count > 0 {
+        let text = "restart the registry before anybody pushes (with redis: flush its cache): its cache still knows the \
+                    blobs that were put aside; then push the images again that need them";
+        advice.push(text.to_owned());
+    }
+    if let Some(run) = report.run.as_ref().filter(|_| !report.removed.is_nothing()) {
+        advice.push(format!(
+            "what went is kept in run {run}: `regsweep trash restore{evidence} {registry} {run}` brings it back, \
+             `regsweep trash purge {registry}` frees the space"
+        ));
+    }
+    if args.data.read_data && report.window_seconds.is_some() && MOST_ASIDE > 0.0 && wrong.is_empty() {
+        advice.push("next time read without --repair: then the registry need not be read-only meanwhile".to_owned());
+    }
+    advice
+}
