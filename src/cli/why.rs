@@ -72,12 +72,13 @@ pub(crate) struct Args {
     #[arg(short, long)]
     verbose: bool,
 
-    #[command(flatten)]
-    names: Names,
-
     /// What to print: human or json
     #[arg(long, value_name = "FORMAT", default_value = "human", hide_possible_values = true)]
     format: Format,
+
+    // Last: what comes after it would stand below its heading.
+    #[command(flatten)]
+    names: Names,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

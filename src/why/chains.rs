@@ -11,9 +11,11 @@ use super::graph::{Ancestry, Edge};
 use super::roots::{Root, RootKind};
 use crate::inventory::DigestId;
 
-/// How many steps are looked at in all: who nests indexes in indexes, each twice, gets more chains than there is time
-/// for. A chain has some four.
-const MOST_STEPS: u64 = 50_000_000;
+/// How many steps are looked at to count chains: who nests indexes in indexes, each twice, gets more chains than there
+/// is time for. A chain has some four, so these are enough for a million.
+const MOST_STEPS: u64 = 5_000_000;
+/// How many are shown where there are too many to be counted.
+const MOST_CHAINS: u64 = 100_000;
 
 /// All chains to a digest.
 #[derive(Debug)]
@@ -86,21 +88,25 @@ impl<'k> Chains<'k> {
         chains
     }
 
-    /// Goes over all of them, the shortest first, then by the names of repositories and tags.
+    /// Goes over all of them, the shortest first, then by the names of repositories and tags. Breaks off where the
+    /// visitor does; where they could not be counted, some of them are enough.
     pub fn each(&self, visit: &mut dyn FnMut(Chain<'_>) -> ControlFlow<()>) -> ControlFlow<()> {
+        // Where all of them were counted, each of these walks ends as that one did.
+        let (mut budget, mut left) = if self.is_cut { (MOST_STEPS, MOST_CHAINS) } else { (u64::MAX, u64::MAX) };
         for &length in self.lengths.keys() {
-            let mut budget = MOST_STEPS;
             for root in &self.roots {
                 let mut has_ended = ControlFlow::Continue(());
                 let walked = self.walk(root, length, &mut budget, &mut |chain: Chain<'_>| {
-                    if chain.steps.len() == length {
-                        has_ended = visit(chain);
+                    if chain.steps.len() < length {
+                        return ControlFlow::Continue(());
                     }
-                    has_ended
+                    has_ended = visit(chain);
+                    left -= 1;
+                    if left == 0 { ControlFlow::Break(()) } else { has_ended }
                 });
                 has_ended?;
                 if walked.is_break() {
-                    break;
+                    return ControlFlow::Continue(());
                 }
             }
         }

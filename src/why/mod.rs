@@ -142,8 +142,12 @@ pub struct Answer<'k> {
 }
 
 impl Answer<'_> {
-    /// Since when it is garbage, as far as a trace says it: the last thing that happened to what led to it.
+    /// Since when it is garbage, as far as a trace says it: the last thing that happened to what led to it. Where tags
+    /// that still point there are let go, it is none before that.
     pub fn since(&self) -> Option<Timestamp> {
+        if self.traces.iter().any(|trace| trace.kind == TraceKind::GoingTag) {
+            return None;
+        }
         let is_an_end = |trace: &&Trace| matches!(trace.kind, TraceKind::DeletedRevision | TraceKind::TagHistory);
         (self.state == State::Garbage).then(|| self.traces.iter().filter(is_an_end).filter_map(|it| it.at).max())?
     }

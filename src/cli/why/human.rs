@@ -102,7 +102,7 @@ fn head(out: &mut dyn Write, answer: &Answer<'_>, style: Style) -> io::Result<()
         writeln!(out, "{}", style.bold(&format!("{}:{}", tag.repository, tag.name)))?;
         let pushed = tag.pushed_at.map_or_else(|| "nobody knows when".to_owned(), time);
         match &answer.digest {
-            Some(digest) => writeln!(out, "points at {digest}")?,
+            Some(digest) => writeln!(out, "-> {digest}")?,
             None => style.line(out, "nobody knows what it points at: its current link cannot be used")?,
         }
         let verdict = match (&tag.explanation, tag.goes) {
