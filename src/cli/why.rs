@@ -201,5 +201,6 @@ impl Page<'_> {
 
 /// An image that cannot be pulled is damage.
 fn exit_of(answer: &Answer<'_>) -> Exit {
-    if answer.state == State::Missing && answer.tags() > 0 { Exit::Damage } else { Exit::Done }
+    let is_whole = answer.state != State::Missing && answer.problem.is_none();
+    if is_whole || answer.tags() == 0 { Exit::Done } else { Exit::Damage }
 }

@@ -167,6 +167,9 @@ impl Knowledge<'_> {
 
     /// What may have been meant: digests that begin with as many of these digits as one does.
     fn near(&self, beginning: &Beginning) -> String {
+        if beginning.digits() <= NEAR || self.beginning_with(&beginning.cut(NEAR)).is_empty() {
+            return String::new();
+        }
         let lengths = (NEAR..beginning.digits()).rev();
         let near = lengths.map(|digits| self.beginning_with(&beginning.cut(digits))).find(|found| !found.is_empty());
         let near: Vec<String> =

@@ -41,6 +41,7 @@ use crate::collect::{self, Collection, collect_and};
 use crate::digest::Digest;
 use crate::finding::Findings;
 use crate::inventory::{DigestId, LinkState, LookedAt};
+use crate::layout::{DATA, blob_dir};
 use crate::manifest::Store;
 use crate::plan::{Action, Reason};
 use crate::policy::{Held, Policy};
@@ -123,6 +124,8 @@ pub struct Answer<'k> {
     pub bytes: Option<u64>,
     /// When its blob was written.
     pub written_at: Option<Timestamp>,
+    /// What is wrong with its blob, as far as a look tells it; nothing is read.
+    pub problem: Option<String>,
     /// In how many repositories it has a link.
     pub linked_in: u64,
     /// Whether it is needed.
@@ -208,6 +211,7 @@ impl<'a> Knowledge<'a> {
                 what: What { kind: "nothing", ..What::default() },
                 bytes: None,
                 written_at: None,
+                problem: None,
                 linked_in: 0,
                 state: if reason.is_some() { State::Garbage } else { State::Kept },
                 reason,
@@ -227,7 +231,11 @@ impl<'a> Knowledge<'a> {
             Some(LookedAt::Sized(sized)) => (Some(sized.size.bytes), Timestamp::from_second(sized.modified).ok()),
             _ => (None, None),
         };
-        let is_blob = self.collection.inventory.digests.is_blob(id);
+        let problem = match &looked {
+            Some(LookedAt::Odd(why) | LookedAt::Unreadable { why, .. }) => Some(why.clone()),
+            Some(LookedAt::Gone) => Some("it is gone since the blobs were listed".to_owned()),
+            Some(LookedAt::Sized(_)) | None => None,
+        };
         let blob_goes = self.collection.plan.blobs.binary_search_by(|blob| blob.digest.cmp(&digest)).is_ok();
         // Asked about in one repository, it goes there even if others need the blob.
         let here = match (&tag, place) {
@@ -237,7 +245,7 @@ impl<'a> Knowledge<'a> {
         };
         let (state, reason) = match here.or(blob_goes.then_some(Reason::Unreferenced)) {
             Some(reason) => (State::Garbage, Some(reason)),
-            None if !is_blob && !matches!(looked, Some(LookedAt::Sized(_))) => (State::Missing, None),
+            None if looked.is_none() => (State::Missing, None),
             None if chains.count > 0 => (State::Needed, None),
             None => (State::Kept, None),
         };
@@ -259,6 +267,7 @@ impl<'a> Knowledge<'a> {
             what,
             bytes,
             written_at,
+            problem,
             state,
             reason,
             kept,
@@ -321,13 +330,21 @@ impl<'a> Knowledge<'a> {
         is_linked.count() as u64
     }
 
-    /// Its blob, looked at; `None` if there is none in the table.
+    /// Its blob, looked at; `None` if there is none. One that is not in the table may have been pushed since that was
+    /// made, or lie in a folder that could not be listed.
     fn look_at(&self, id: DigestId) -> Option<LookedAt> {
         let digests = &self.collection.inventory.digests;
-        if !digests.is_blob(id) {
-            return None;
+        if digests.is_blob(id) {
+            let looked = digests.blobs().look_at(self.registry, &[id], &Meter::new());
+            return looked.into_iter().next().map(|(_, looked)| looked);
         }
-        digests.blobs().look_at(self.registry, &[id], &Meter::new()).into_iter().next().map(|(_, looked)| looked)
+        match self.registry.v2().stamp_of(blob_dir(&self.digest(id)).join(DATA)) {
+            Ok(None) => None,
+            Ok(Some(_)) => Some(LookedAt::Odd("it was not there when the blobs were listed".to_owned())),
+            Err(unreadable) => {
+                Some(LookedAt::Unreadable { path: unreadable.path.clone(), why: unreadable.cause.to_string() })
+            }
+        }
     }
 
     fn why_kept(&self, id: DigestId, looked: Option<&LookedAt>) -> Kept {

@@ -31,6 +31,18 @@ fn a_layer_that_is_gone_and_that_no_tag_needs() {
 }
 
 #[test]
+fn a_blob_without_its_data() {
+    let tree = Tree::new();
+    let image = tree.repository("team/app").image("v1");
+    tree.remove(&tree.data(&image.blobs[2].digest));
+    let (document, code) = why_json(&tree, &[&image.blobs[2].digest]);
+    assert_eq!((&document["state"], code), (&json!("needed"), 3));
+    assert!(document["problem"].is_string(), "{document:#}");
+    let text = why(&tree, &[&image.blobs[2].digest]).exits(3).text();
+    assert!(text.contains("something is wrong with its blob"), "{text}");
+}
+
+#[test]
 fn a_tainted_repository_keeps_everything() {
     let tree = Tree::new();
     let (app, job) = (tree.repository("team/app"), tree.repository("team/job"));

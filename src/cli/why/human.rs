@@ -9,6 +9,7 @@ use std::ops::ControlFlow;
 
 use jiff::Timestamp;
 use regsweep::digest::Digest;
+use regsweep::plan::Reason;
 use regsweep::report::human::{bytes, counted};
 use regsweep::why::{Answer, Chain, Describer, Kept, Knowledge, RepositorySummary, RootKey, RootKind, State, Step};
 
@@ -132,7 +133,11 @@ fn head(out: &mut dyn Write, answer: &Answer<'_>, style: Style) -> io::Result<()
         0 => "no tag needs it".to_owned(),
         count => format!("{} it", counted(count, "tag needs", "tags need")),
     };
-    style.line(out, &format!("{text}; {linked}, {needed}"))
+    style.line(out, &format!("{text}; {linked}, {needed}"))?;
+    match &answer.problem {
+        Some(why) => style.line(out, &format!("something is wrong with its blob: {why}")),
+        None => Ok(()),
+    }
 }
 
 fn kept(answer: &Answer<'_>, knowledge: &Knowledge<'_>) -> String {
@@ -275,8 +280,11 @@ pub(super) fn repository(out: &mut dyn Write, it: &RepositorySummary, style: Sty
         style.line(out, &format!("{count} ({}): {}", label(*kind).unwrap_or_default(), kind.text()))?;
     }
     for (reason, count) in &it.revisions_going {
-        let count = counted(*count, "manifest goes", "manifests go");
-        style.line(out, &format!("{count}: {}", garbage::word(*reason)))?;
+        let (one, many) = match reason {
+            Reason::Empty => ("folder of a deleted revision goes", "folders of deleted revisions go"),
+            _ => ("manifest goes", "manifests go"),
+        };
+        style.line(out, &format!("{}: {}", counted(*count, one, many), garbage::word(*reason)))?;
     }
     if it.layer_links_unneeded > 0 {
         let count = counted(it.layer_links_unneeded, "layer link is", "layer links are");

@@ -79,6 +79,7 @@ impl Serialize for About<'_> {
         map.serialize_entry("what", &answer.map(|it| &it.what))?;
         map.serialize_entry("bytes", &answer.and_then(|it| it.bytes))?;
         map.serialize_entry("written_at", &text(answer.and_then(|it| it.written_at)))?;
+        map.serialize_entry("problem", &answer.and_then(|it| it.problem.as_deref()))?;
         map.serialize_entry("linked_in", &answer.map(|it| it.linked_in))?;
         map.serialize_entry("state", &answer.map(|it| it.state))?;
         map.serialize_entry("reason", &answer.and_then(|it| it.reason))?;
