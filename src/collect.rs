@@ -109,6 +109,18 @@ pub struct Seen {
 
 /// Scans, marks and plans, in parallel on the current rayon pool.
 pub fn collect(registry: &Registry, options: Options<'_>, findings: &Findings, watch: &dyn Watch) -> Collection {
+    collect_and(registry, options, findings, watch, drop).0
+}
+
+/// [`collect`] for somebody who asks on: the manifests go to `then` once nothing here needs them. A collection drops
+/// them, for they are most of what it remembers.
+pub fn collect_and<T>(
+    registry: &Registry,
+    options: Options<'_>,
+    findings: &Findings,
+    watch: &dyn Watch,
+    then: impl FnOnce(Store) -> T,
+) -> (Collection, T) {
     let mut seconds = Vec::new();
     let mut began = Instant::now();
     let mut phase_ends = |phase| {
@@ -148,7 +160,7 @@ pub fn collect(registry: &Registry, options: Options<'_>, findings: &Findings, w
     if !needed.is_empty() {
         mistaken = Some(Mistaken::Needed(needed));
     }
-    drop(store);
+    let manifests = then(store);
     if let Some(retention) = &options.policy.retention {
         doubts_about_rules(retention, &inventory, &marking, findings);
     }
@@ -225,7 +237,18 @@ pub fn collect(registry: &Registry, options: Options<'_>, findings: &Findings, w
         brakes::check_share(plan.blobs.len(), digests.blobs().len(), allowed).err()
     });
     phase_ends(Phase::Plan);
-    Collection { inventory, marking, plan, young_blobs, exclusive_garbage_bytes, brake, mistaken, next_gc, seconds }
+    let collection = Collection {
+        inventory,
+        marking,
+        plan,
+        young_blobs,
+        exclusive_garbage_bytes,
+        brake,
+        mistaken,
+        next_gc,
+        seconds,
+    };
+    (collection, manifests)
 }
 
 /// Lists everything that is there, and reads what can decide: links and manifests. A manifest is read as soon as the

@@ -23,4 +23,5 @@ pub mod run;
 pub mod seam;
 pub mod sweep;
 pub mod threads;
+pub mod why;
 mod yaml;

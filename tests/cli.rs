@@ -44,6 +44,16 @@ impl Sandbox {
         }
     }
 
+    /// Makes all blobs as old as each other, so that their times can be shown.
+    fn set_times_of_blobs(&self) {
+        for entry in walkdir::WalkDir::new(self.v2().join("blobs")).into_iter().map(Result::unwrap) {
+            if entry.file_type().is_file() {
+                let time = UNIX_EPOCH + Duration::from_secs(1_794_000_000);
+                fs::File::options().write(true).open(entry.path()).unwrap().set_modified(time).unwrap();
+            }
+        }
+    }
+
     fn config(&self, more: &str) {
         let root = self.folder.path().join("registry");
         let text = format!("version: 0.1\nstorage:\n  filesystem: {{rootdirectory: {}}}\n{more}", root.display());
@@ -216,6 +226,23 @@ fn listings() {
 }
 
 #[test]
+fn answers() {
+    let sandbox = Sandbox::new();
+    sandbox.set_times();
+    sandbox.set_times_of_blobs();
+    for (name, arguments) in [
+        ("why-chains", &["why", "registry", "5d569ae5b11b"][..]),
+        ("why-garbage", &["why", "registry", "094957b0"]),
+        ("why-tag", &["why", "--keep-last", "1", "registry", "team/web:1.4.0"]),
+        ("why-nothing", &["why", "registry", "team/web:1.4.3"]),
+    ] {
+        let page = sandbox.run(arguments);
+        assert!(page.lines().all(|line| line.chars().count() <= 80), "{page}");
+        check(name, page);
+    }
+}
+
+#[test]
 fn wrong_usage() {
     let sandbox = Sandbox::new();
     fs::create_dir(sandbox.folder.path().join("empty")).unwrap();
@@ -251,6 +278,7 @@ fn help() {
         &["rm", "--help"],
         &["trash", "restore", "--help"],
         &["trash", "purge", "-h"],
+        &["why", "--help"],
     ]
     .into_iter()
     .map(|arguments| sandbox.run(arguments))

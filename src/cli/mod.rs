@@ -11,6 +11,7 @@ mod progress;
 mod rm;
 mod target;
 mod trash;
+mod why;
 mod work;
 
 use std::process::ExitCode;
@@ -85,6 +86,7 @@ enum Command {
     Rm(Box<rm::Args>),
     #[command(subcommand)]
     Trash(trash::Command),
+    Why(Box<why::Args>),
 }
 
 /// Runs the command, and turns its end into an exit code.
@@ -96,6 +98,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Ls(args) => ls::main(&args),
         Command::Rm(args) => rm::main(&args),
         Command::Trash(command) => trash::main(&command),
+        Command::Why(args) => why::main(&args),
     };
     let exit = ended.unwrap_or_else(|failure| {
         output::error(&format!("{:#}", failure.error));

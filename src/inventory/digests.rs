@@ -81,6 +81,33 @@ impl Digests {
         self.blobs.is_sha256(id)
     }
 
+    /// Everything from one digest to another, both of them included, sorted by digest: what begins with the same digits.
+    pub fn between(&self, first: &Digest, last: &Digest) -> Vec<DigestId> {
+        // The numbers of blobs are in the order of the digests.
+        let (mut low, mut high) = (0, self.blobs.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.blobs.digest(DigestId::from_index(middle)) < *first {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        let blobs = (low..self.blobs.len()).map(DigestId::from_index);
+        let mut found: Vec<(Digest, DigestId)> =
+            blobs.map(|id| (self.blobs.digest(id), id)).take_while(|(digest, _)| digest <= last).collect();
+        for (shard, absent) in self.absent.iter().enumerate() {
+            for (number, digest) in lock(absent).digests.iter().enumerate() {
+                if (first..=last).contains(&digest) {
+                    let id = DigestId::from_index(self.blobs.len() + number * SHARDS + shard);
+                    found.push((digest.clone(), id));
+                }
+            }
+        }
+        found.sort();
+        found.into_iter().map(|(_, id)| id).collect()
+    }
+
     /// The digest of this number.
     pub fn digest(&self, id: DigestId) -> Digest {
         if self.is_blob(id) {
@@ -113,5 +140,20 @@ mod tests {
         }
         let different: std::collections::HashSet<_> = ids.iter().collect();
         assert_eq!(different.len(), all.len());
+    }
+
+    #[test]
+    fn what_lies_between_two_digests() {
+        let all: Vec<Digest> =
+            (0..500u32).flat_map(|n| Algorithm::ALL.map(|a| Digest::of(a, &n.to_le_bytes()))).collect();
+        let digests = Digests::new(BlobTable::from_digests(all[..400].to_vec()));
+        all.iter().for_each(|digest| _ = digests.id(digest));
+        for (first, last) in [(&all[0], &all[2]), (&all[2], &all[0]), (&all[7], &all[7]), (&all[4], &all[3])] {
+            let mut expected: Vec<Digest> =
+                all.iter().filter(|digest| (first..=last).contains(digest)).cloned().collect();
+            expected.sort();
+            let found: Vec<Digest> = digests.between(first, last).into_iter().map(|id| digests.digest(id)).collect();
+            assert_eq!(found, expected);
+        }
     }
 }

@@ -80,6 +80,10 @@ pub struct Details {
     pub artifact_type: Option<Box<str>>,
     /// The config of an image.
     pub config: Option<Digest>,
+    /// What it names as its config, whatever it is itself: those of artifacts say little.
+    pub any_config: Option<Digest>,
+    /// Its layers (of an OCI artifact manifest its blobs), each as often as it is named, the lowest first.
+    pub layers: Vec<Digest>,
     /// Everything that it needs and that is no manifest, the config included: each digest once, sorted.
     pub blobs: Vec<BlobDetails>,
     /// What it lists, in its own order.
@@ -139,10 +143,12 @@ pub fn details(bytes: &[u8]) -> Result<Details, ManifestError> {
             }
         }
     }
-    let config = if form == Form::Image { shape.config.0.as_ref().and_then(Descriptor::digest) } else { None };
+    let any_config = shape.config.0.as_ref().and_then(Descriptor::digest);
+    let config = if form == Form::Image { any_config.clone() } else { None };
     let artifact_type = if form == Form::Artifact { shape.artifact_type() } else { None };
     let media_type = shape.media_type.text().map(presentable);
-    Ok(Details { form, media_type, artifact_type, config, blobs, children, subject: parsed.subject })
+    let (layers, subject) = (shape.layers_in_order(), parsed.subject);
+    Ok(Details { form, media_type, artifact_type, config, any_config, layers, blobs, children, subject })
 }
 
 /// Reads what the bytes of an image's config say; `None` if they are no config. Never fails for a single field.
@@ -176,7 +182,13 @@ struct Shape {
     #[serde(default)]
     blobs: Option<Vec<Maybe<Descriptor>>>,
     #[serde(rename = "fsLayers", default)]
-    fs_layers: Option<IgnoredAny>,
+    fs_layers: Option<Vec<Maybe<FsLayer>>>,
+}
+
+#[derive(Default, Deserialize)]
+struct FsLayer {
+    #[serde(rename = "blobSum", default)]
+    digest: Scalar,
 }
 
 #[derive(Default, Deserialize)]
@@ -254,6 +266,14 @@ impl Shape {
         own.or_else(|| self.config.0.as_ref()?.media_type.text()).map(presentable)
     }
 
+    /// The lowest first. Docker's schema 1 has them the other way round.
+    fn layers_in_order(&self) -> Vec<Digest> {
+        let blobs = self.layers.iter().flatten().chain(self.blobs.iter().flatten());
+        let blobs = blobs.filter_map(|it| it.0.as_ref()?.digest());
+        let below = self.fs_layers.iter().flatten().rev().filter_map(|it| it.0.as_ref()?.digest.digest());
+        blobs.chain(below).collect()
+    }
+
     /// Sizes as the descriptors give them. Of two for one digest the greater counts, whichever comes first.
     fn sizes(&self) -> HashMap<Digest, u64> {
         let blobs = self.layers.iter().flatten().chain(self.blobs.iter().flatten()).chain([&self.config]);
@@ -271,7 +291,7 @@ impl Shape {
 
 impl Descriptor {
     fn digest(&self) -> Option<Digest> {
-        Digest::parse(self.digest.text()?.as_bytes()).ok()
+        self.digest.digest()
     }
 
     fn is_attestation(&self) -> bool {
@@ -310,6 +330,10 @@ impl Scalar {
             Scalar::Text(text) => Some(text),
             Scalar::Number(_) | Scalar::Nothing => None,
         }
+    }
+
+    fn digest(&self) -> Option<Digest> {
+        Digest::parse(self.text()?.as_bytes()).ok()
     }
 
     fn number(&self) -> Option<u64> {

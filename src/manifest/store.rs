@@ -100,6 +100,12 @@ impl Store {
         }
     }
 
+    /// Every manifest that was read and is whole, in no order.
+    pub fn manifests(&self) -> impl Iterator<Item = (DigestId, &Manifest)> {
+        let entries = self.parts.iter().flat_map(|part| part.places.keys());
+        entries.filter_map(|&id| Some((id, self.manifest(id)?)))
+    }
+
     /// Whether it was looked for as a manifest, and is not in the blob store.
     pub fn is_missing(&self, id: DigestId) -> bool {
         matches!(self.get(id), Some(Loaded::Missing))

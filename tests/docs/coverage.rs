@@ -102,6 +102,25 @@ fn every_kind_event_and_field_is_described() {
     let mut fields = BTreeSet::new();
     printed.lines().for_each(|line| keys(&serde_json::from_str(line).unwrap(), &mut fields));
     expect(&on_disk, fields.into_iter().collect());
+
+    let why = page("docs/why.md");
+    for (file, name) in [
+        ("src/why/mod.rs", "State"),
+        ("src/why/mod.rs", "Kept"),
+        ("src/why/roots.rs", "RootKind"),
+        ("src/why/traces.rs", "TraceKind"),
+        ("src/why/graph.rs", "Edge"),
+    ] {
+        expect(&why, variants(file, name));
+    }
+    // What goes has gone from the other one.
+    let (mut machine, mut fields) = (Machine::new(), BTreeSet::new());
+    for asked in ["5d569ae5b11b", "094957b00bc4", "team/web:latest", "team/web"] {
+        let printed = machine.run(&format!("regsweep why --format json /var/lib/registry {asked}"));
+        keys(&serde_json::from_str(&printed).expect("one JSON document"), &mut fields);
+    }
+    assert!(fields.len() > 40, "{fields:?}");
+    expect(&why, fields.into_iter().collect());
     fail_if_any(&failures);
 }
 

@@ -165,13 +165,14 @@ fn copy(from: &Path, to: &Path) {
 /// before.
 fn push_at_fixed_times(storage: &Path) {
     let links = WalkDir::new(storage).into_iter().map(|entry| entry.unwrap().into_path());
-    let mut links: Vec<PathBuf> = links.filter(|path| path.ends_with("link")).collect();
+    let (mut links, blobs): (Vec<PathBuf>, Vec<PathBuf>) =
+        links.filter(|path| path.is_file()).partition(|path| path.ends_with("link"));
     links.sort();
     let set = |link: &Path, at| fs::File::options().append(true).open(link).unwrap().set_modified(at).unwrap();
     let last = SystemTime::UNIX_EPOCH + Duration::from_secs(1_772_323_200);
     let day = Duration::from_secs(86_400);
     let (tags, others): (Vec<&PathBuf>, Vec<&PathBuf>) = links.iter().partition(|path| path.ends_with("current/link"));
-    others.iter().for_each(|link| set(link, last - 365 * day));
+    others.into_iter().chain(&blobs).for_each(|file| set(file, last - 365 * day));
     for (before, link) in tags.iter().rev().enumerate() {
         set(link, last - 20 * day * u32::try_from(before).unwrap());
     }

@@ -102,7 +102,7 @@ const OTHER_PROGRAMS: [&str; 16] = [
 
 #[test]
 fn flags_are_those_of_the_help() {
-    let commands: [(&str, &[&str]); 8] = [
+    let commands: [(&str, &[&str]); 9] = [
         ("regsweep garbage-collect", &["gc"]),
         ("regsweep gc", &["gc"]),
         ("regsweep check", &["check"]),
@@ -111,6 +111,7 @@ fn flags_are_those_of_the_help() {
         ("regsweep trash list", &["trash", "list"]),
         ("regsweep trash restore", &["trash", "restore"]),
         ("regsweep trash purge", &["trash", "purge"]),
+        ("regsweep why", &["why"]),
     ];
     let known: Vec<(&str, BTreeSet<String>)> =
         commands.iter().map(|(name, words)| (*name, flags(&help(words)))).collect();
