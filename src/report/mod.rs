@@ -3,6 +3,7 @@
 //! The value is [`Report`], schema `regsweep.report/1`: fields are only ever added. It is serialised as it stands for
 //! JSON; [`human`] writes it for a person. Both read the same plan, so they cannot disagree.
 
+pub mod html;
 pub mod human;
 mod retention;
 
