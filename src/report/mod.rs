@@ -4,6 +4,7 @@
 //! JSON; [`human`] writes it for a person. Both read the same plan, so they cannot disagree.
 
 mod check;
+pub mod html;
 pub mod human;
 mod retention;
 
