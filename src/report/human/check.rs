@@ -69,12 +69,13 @@ impl Page<'_> {
         } else {
             format!(" of {} ({})", counted(data.of_blobs, "blob", "blobs"), bytes(data.of_bytes))
         };
+        // Of a moment it says nothing.
+        let rate = if data.seconds < 1.0 { String::new() } else { format!(" ({}/s)", bytes(rate)) };
         let mut text = format!(
-            "{all}{} read, {}{of}, in {} ({}/s)",
+            "{all}{} read, {}{of}, in {}{rate}",
             counted(data.blobs, "blob", "blobs"),
             bytes(data.bytes),
             duration(data.seconds),
-            bytes(rate)
         );
         text.push_str(match data.damaged {
             0 => "; what was read is whole",
