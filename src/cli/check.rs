@@ -156,7 +156,7 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
             // What counts is what a client meets now. It takes no lock: a run that begins meanwhile is welcome.
             let left = Findings::default();
             let checked = run::check(registry, &check::Request::default(), &left, &shown);
-            afterwards = Some((checked.counts, left.into_sorted()));
+            afterwards = Some((checked, left.into_sorted()));
         }
         ended
     });
@@ -177,7 +177,7 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
         None => Outcome::Complete,
     };
     let mended = swept.as_ref().map_or(0, |swept| swept.mended);
-    let counts = afterwards.as_ref().map(|(counts, _)| *counts);
+    let left = afterwards.as_ref().map(|(checked, _)| checked);
     let mut report = Report {
         schema: SCHEMA,
         tool: Tool::THIS,
@@ -196,7 +196,7 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
         plan,
         retention: None,
         next_gc: None,
-        check: checked.as_ref().map(|checked| CheckReport::new(checked, args.repair.repair, mended, counts)),
+        check: checked.as_ref().map(|checked| CheckReport::new(checked, args.repair.repair, mended, left)),
         findings: findings.into_sorted(),
         jobs,
         phases: phases(checked.as_ref()),

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::check::{Checked, Counts, DamagedBlob, LostImage, Read};
+use crate::check::{Checked, DamagedBlob, LostImage, Read};
 use crate::digest::Digest;
 use crate::plan::Mend;
 
@@ -47,13 +47,15 @@ pub struct DataReport {
 
 /// What is left after something was mended, by another check.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Afterwards {
+pub struct Afterwards<'a> {
     /// Tags that cannot be pulled.
     pub lost_tags: u64,
     /// Manifests that cannot be pulled and to which no tag leads.
     pub lost_untagged: u64,
     /// Links that do not say what their paths say.
     pub wrong_links: u64,
+    /// What still cannot be pulled, by name.
+    pub lost: &'a [LostImage],
 }
 
 /// What a check found.
@@ -86,12 +88,12 @@ pub struct CheckReport<'a> {
     /// How much of what is wrong was left as it is; the findings say why.
     pub unmended: u64,
     /// What is left afterwards; `null` if nothing was changed.
-    pub afterwards: Option<Afterwards>,
+    pub afterwards: Option<Afterwards<'a>>,
 }
 
 impl<'a> CheckReport<'a> {
-    /// Of what was found; `mended` links were written, and `afterwards` is what another check counted.
-    pub fn new(checked: &'a Checked, repair: bool, mended: u64, afterwards: Option<Counts>) -> CheckReport<'a> {
+    /// Of what was found; `mended` links were written, and `afterwards` is what another check found.
+    pub fn new(checked: &'a Checked, repair: bool, mended: u64, afterwards: Option<&'a Checked>) -> CheckReport<'a> {
         let counts = checked.counts;
         CheckReport {
             tags: Pulls { checked: counts.tags, lost: counts.lost_tags },
@@ -107,10 +109,11 @@ impl<'a> CheckReport<'a> {
             mends: &checked.repair.plan.mends,
             mended,
             unmended: checked.repair.unmended,
-            afterwards: afterwards.map(|counts| Afterwards {
+            afterwards: afterwards.map(|Checked { counts, lost, .. }| Afterwards {
                 lost_tags: counts.lost_tags,
                 lost_untagged: counts.lost_untagged,
                 wrong_links: counts.wrong_links,
+                lost,
             }),
         }
     }

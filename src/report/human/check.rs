@@ -3,6 +3,7 @@
 use std::io;
 
 use super::{Page, bytes, counted, duration};
+use crate::check::LostImage;
 use crate::digest::Algorithm;
 use crate::finding::FindingKind;
 use crate::plan::{Mend, MendedLink};
@@ -49,9 +50,14 @@ impl Page<'_> {
         );
         self.section("Checked", &text)?;
         self.data(check)?;
-        self.lost(check)?;
+        let heading = if check.afterwards.is_some() { "Was lost" } else { "Lost" };
+        self.lost(heading, (check.tags.lost, check.untagged.lost), check.lost)?;
         self.damaged(check)?;
-        self.mends(report, check)
+        self.mends(report, check)?;
+        match &check.afterwards {
+            Some(left) => self.lost("Still lost", (left.lost_tags, left.lost_untagged), left.lost),
+            None => Ok(()),
+        }
     }
 
     fn shown(&self, text: &str) -> String {
@@ -88,19 +94,20 @@ impl Page<'_> {
         self.section("Data", &text)
     }
 
-    fn lost(&mut self, check: &CheckReport<'_>) -> io::Result<()> {
-        if check.lost.is_empty() {
+    fn lost(&mut self, heading: &str, (tags, untagged): (u64, u64), lost: &[LostImage]) -> io::Result<()> {
+        if lost.is_empty() {
             return Ok(());
         }
         let mut parts = Vec::new();
-        if check.tags.lost > 0 {
-            parts.push(counted(check.tags.lost, "tag", "tags"));
+        if tags > 0 {
+            parts.push(counted(tags, "tag", "tags"));
         }
-        if check.untagged.lost > 0 {
-            parts.push(counted(check.untagged.lost, "untagged manifest", "untagged manifests"));
+        if untagged > 0 {
+            parts.push(counted(untagged, "untagged manifest", "untagged manifests"));
         }
-        self.section("Lost", &format!("{} cannot be pulled", parts.join(" and ")))?;
-        let mut images: Vec<_> = check.lost.iter().collect();
+        let verb = if heading == "Was lost" { "could not be pulled" } else { "cannot be pulled" };
+        self.section(heading, &format!("{} {verb}", parts.join(" and ")))?;
+        let mut images: Vec<_> = lost.iter().collect();
         // Tags first; otherwise in their order.
         images.sort_by_key(|image| image.tag.is_none());
         let named = if self.style.verbose { images.len() } else { TOP };
