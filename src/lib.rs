@@ -22,4 +22,5 @@ pub mod run;
 pub mod seam;
 pub mod sweep;
 pub mod threads;
+pub mod usage;
 mod yaml;

@@ -48,6 +48,8 @@ pub enum Phase {
     Mark,
     /// Blobs that nothing references are looked at.
     Plan,
+    /// All blobs are looked at, for their sizes.
+    Measure,
     /// Links are moved into the trash.
     Links,
     /// Blobs are moved into the trash.
@@ -65,6 +67,7 @@ impl Phase {
             Phase::Scan => "scan",
             Phase::Mark => "mark",
             Phase::Plan => "plan",
+            Phase::Measure => "measure",
             Phase::Links => "links",
             Phase::Blobs => "blobs",
             Phase::Purge => "purge",

@@ -1,5 +1,6 @@
 //! The command line: one file a command.
 
+mod du;
 mod gc;
 mod ls;
 mod names;
@@ -78,6 +79,7 @@ enum Command {
     #[command(visible_alias = "garbage-collect")]
     Gc(Box<gc::Args>),
     Ls(ls::Args),
+    Du(du::Args),
     Rm(Box<rm::Args>),
     #[command(subcommand)]
     Trash(trash::Command),
@@ -89,6 +91,7 @@ pub(crate) fn main() -> ExitCode {
     let ended = match cli.command {
         Command::Gc(args) => gc::main(&args),
         Command::Ls(args) => ls::main(&args),
+        Command::Du(args) => du::main(&args),
         Command::Rm(args) => rm::main(&args),
         Command::Trash(command) => trash::main(&command),
     };

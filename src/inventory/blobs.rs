@@ -114,6 +114,11 @@ impl BlobTable {
         id.index() < self.count_of_sha256()
     }
 
+    /// Whether it is reached through a symbolic link: then it is never swept.
+    pub fn is_linked(&self, id: DigestId) -> bool {
+        self.linked.contains(&id)
+    }
+
     /// In which shard this place is: the last one that begins at or before it.
     fn shard_of(&self, place: usize) -> usize {
         self.before.partition_point(|&before| before as usize <= place) - 1
