@@ -294,47 +294,59 @@ impl<'a> Walk<'a> {
         self.claim(blobs, leaf);
     }
 
-    /// Untagged manifests, and tags that belong to others: those whose subject is gone are leaves of their own.
+    /// Tags that belong to others, and untagged manifests. A tag whose subject is gone is a leaf of its own; and untagged
+    /// is what goes with none of the leaves.
     fn untagged_and_followers(
         &mut self,
         mut followers: Vec<Follower>,
-        let_go: HashSet<DigestId>,
-        by_tags: HashSet<DigestId>,
+        mut let_go: HashSet<DigestId>,
+        mut by_tags: HashSet<DigestId>,
     ) {
-        let is_root = |revision: &&Revision| {
-            let LinkState::Target(target) = revision.link else { return true };
-            let is_unreadable = |id| matches!(self.store.get(id), Some(Loaded::Unreadable(_)));
-            !let_go.contains(&revision.id) || is_unreadable(revision.id) || is_unreadable(target)
-        };
-        let is_live = |revision: &&Revision| self.marked.is_live(revision.id) && !revision.linked;
-        let roots: Vec<DigestId> =
-            self.linked_revisions().filter(is_live).filter(is_root).map(|revision| revision.id).collect();
+        // A signature by itself keeps nobody's subject here.
+        let mut with_followers = let_go.clone();
+        let targets: Vec<DigestId> = followers.iter().map(|follower| follower.target).collect();
+        self.follow(&targets, Way::LetsGo, &mut with_followers);
         let mut manifests = HashSet::new();
-        self.follow(&roots, Way::Keeps, &mut manifests);
-        let mut reached: HashSet<DigestId> = by_tags.union(&manifests).copied().collect();
+        if !followers.is_empty() {
+            self.follow(&self.untagged_roots(&with_followers), Way::Keeps, &mut manifests);
+        }
         loop {
-            followers.retain(|follower| follower.subject.is_none_or(|subject| !reached.contains(&subject)));
+            let is_here = |subject| by_tags.contains(&subject) || manifests.contains(&subject);
+            followers.retain(|follower| !follower.subject.is_some_and(is_here));
             let targets: Vec<DigestId> = followers.iter().map(|follower| follower.target).collect();
             let mut left = HashSet::new();
             self.follow(&targets, Way::Keeps, &mut left);
             let is_about_nothing = |it: &mut Follower| it.subject.is_none_or(|subject| !left.contains(&subject));
             let next: Vec<Follower> = followers.extract_if(.., is_about_nothing).collect();
+            // Those that are only about each other are untagged: no name leads there.
             if next.is_empty() {
-                // They are only about each other: no name leads there.
-                manifests.extend(left);
                 break;
             }
             let (mut images, mut by_target) = (Vec::new(), HashMap::new());
             next.iter().for_each(|it| add_tag(&mut images, &mut by_target, it.target, it.place));
             for (target, roots, tags) in images {
-                self.follow(&roots, Way::Keeps, &mut reached);
+                self.follow(&roots, Way::Keeps, &mut by_tags);
+                self.follow(&roots, Way::LetsGo, &mut let_go);
                 self.image(target, &roots, tags);
             }
         }
+        manifests.clear();
+        self.follow(&self.untagged_roots(&let_go), Way::Keeps, &mut manifests);
         let untagged = self.linked_revisions().filter(|it| manifests.contains(&it.id) && !by_tags.contains(&it.id));
         self.reach.untagged = untagged.count() as u64;
         let blobs = self.blobs_of(&manifests);
         self.claim(blobs, UNTAGGED);
+    }
+
+    /// Revisions that stay by themselves, where these go with tags.
+    fn untagged_roots(&self, let_go: &HashSet<DigestId>) -> Vec<DigestId> {
+        let is_unreadable = |id| matches!(self.store.get(id), Some(Loaded::Unreadable(_)));
+        let is_root = |revision: &&Revision| {
+            let LinkState::Target(target) = revision.link else { return true };
+            !let_go.contains(&revision.id) || is_unreadable(revision.id) || is_unreadable(target)
+        };
+        let stays = |revision: &&Revision| self.marked.is_live(revision.id) && !revision.linked;
+        self.linked_revisions().filter(stays).filter(is_root).map(|revision| revision.id).collect()
     }
 
     /// What a taint keeps: every layer link and every revision, with everything that they lead to.
