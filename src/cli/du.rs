@@ -138,7 +138,7 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
     let (usage, named) = pool.install(|| -> Result<_, Failure> {
         let (seen, marking) = usage::look(registry, &findings, &shown);
         let selected = usage::select(&asked, &seen.inventory.repositories);
-        let selected = selected.map_err(|why| Failure::usage(anyhow!(why)))?;
+        let selected = selected.map_err(|why| Failure::from(anyhow!(why)))?;
         let usage = usage::measure(registry, &seen, &marking, &findings, &shown);
         let named = (!asked.is_empty()).then(|| named(registry, &seen, &marking, &usage, selected, &shown));
         Ok((usage, named))

@@ -12,6 +12,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseResult, TestError, TestRng, TestRunner};
 use regsweep::collect::{self, Collection, collect};
 use regsweep::finding::Findings;
+use regsweep::inventory::{LinkState, Revision};
 use regsweep::plan::{self, BlobTotals};
 use regsweep::policy::Policy;
 use regsweep::progress::Unwatched;
@@ -143,12 +144,16 @@ fn everything_adds_up() {
         let gc = collected(&built.tree, false);
         let goes = BlobTotals::of(gc.plan.blobs.iter().map(|blob| blob.size));
         prop_assert_eq!(usage.all_garbage(), goes, "garbage is what gc takes");
-        let of_one: Vec<u64> = usage.store.walk().filter(|it| it.repository.is_some()).map(|it| it.garbage.bytes).collect();
+        let of_one: Vec<u64> =
+            usage.store.walk().filter(|it| it.repository.is_some()).map(|it| it.garbage.bytes).collect();
         let mut by_gc = gc.exclusive_garbage_bytes.clone();
         let mut sorted = of_one.clone();
         (by_gc.sort_unstable(), sorted.sort_unstable());
         prop_assert_eq!(sorted, by_gc, "garbage of single repositories is what gc says");
-        let is_damaged = gc.marking.repositories.iter().any(|marked| marked.tainted);
+        // A link that names another digest than its path makes a subject of something that nobody has.
+        let names_another = |it: &Revision| matches!(it.link, LinkState::Target(target) if target != it.id);
+        let mut revisions = gc.inventory.repositories.iter().flat_map(|repository| &repository.revisions);
+        let is_damaged = gc.marking.repositories.iter().any(|marked| marked.tainted) || revisions.any(names_another);
         if !is_damaged {
             let all = collected(&built.tree, true);
             if !all.marking.repositories.iter().any(|marked| marked.tainted) {
@@ -173,6 +178,9 @@ fn exclusive_is_what_removal_frees() {
     let (rows, freeing) = (Cell::new(0), Cell::new(0));
     holds("exclusive is what removal frees", 240, |built| {
         let measured = Measured::of(&built.tree);
+        if measured.usage.brake.is_some() {
+            return Ok(());
+        }
         for node in measured.usage.store.walk().skip(1) {
             let name = node.name.to_string();
             let selected = match &node.repository {
