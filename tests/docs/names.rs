@@ -102,7 +102,8 @@ const OTHER_PROGRAMS: [&str; 16] = [
 
 #[test]
 fn flags_are_those_of_the_help() {
-    let commands: [(&str, &[&str]); 7] = [
+    let commands: [(&str, &[&str]); 8] = [
+        ("regsweep du", &["du"]),
         ("regsweep garbage-collect", &["gc"]),
         ("regsweep gc", &["gc"]),
         ("regsweep ls", &["ls"]),

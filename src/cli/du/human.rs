@@ -231,10 +231,10 @@ impl Page<'_> {
         let frees = if garbage.count > 0 { "`regsweep gc` frees it" } else { "" };
         lines.push(("garbage", garbage, frees));
         if other.count > 0 {
-            lines.push(("kept for other reasons", other, "links in odd places, symbolic links"));
+            lines.push(("kept for other reasons", other, "odd or symbolic links"));
         }
         if usage.unknown.count > 0 {
-            lines.push(("nobody knows", usage.unknown, "not everything could be listed"));
+            lines.push(("nobody knows", usage.unknown, "not all could be listed"));
         }
         lines.push(("all blobs", usage.blobs, ""));
         let size = |size: BlobTotals| bytes(self.size(size));
@@ -266,15 +266,13 @@ impl Page<'_> {
             ));
         }
         if let Some(&(node, contents, image)) = usage.largest_images(1).first() {
-            let tags: Vec<&str> = image.tags.iter().map(|&tag| &*contents.tags[tag as usize].name).collect();
-            let more = if tags.len() > 1 { format!(" (and {} more)", tags.len() - 1) } else { String::new() };
-            lines.push(format!(
-                "{}:{}{more} has the most to itself: {} of its {}",
-                node.name,
-                tags.first().copied().unwrap_or_default(),
-                bytes(self.size(image.exclusive)),
-                bytes(self.size(image.total)),
-            ));
+            let first = image.tags.first().map_or("", |&tag| &contents.tags[tag as usize].name);
+            let more = if image.tags.len() > 1 { format!(" (+{})", image.tags.len() - 1) } else { String::new() };
+            let name = format!("{}:{first}{more}", node.name);
+            let sizes = [image.exclusive, image.total].map(|size| bytes(self.size(size)));
+            let what = format!("most to itself: {} (of {}) in ", sizes[0], sizes[1]);
+            let room = if self.style.verbose { usize::MAX } else { self.style.width.saturating_sub(what.len()) };
+            lines.push(format!("{what}{}", shortened(&name, room.max(LEAST))));
         }
         if usage.uploads.count > 0 {
             lines.push(format!(
@@ -285,7 +283,7 @@ impl Page<'_> {
         }
         if tainted > 0 {
             let count = counted(tainted, "repository is", "repositories are");
-            lines.push(format!("{count} damaged, and gc keeps everything there: `regsweep du REGISTRY NAME`"));
+            lines.push(format!("{count} damaged: gc keeps everything there (--tags shows it)"));
         }
         if !lines.is_empty() {
             writeln!(out)?;
