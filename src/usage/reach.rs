@@ -302,33 +302,20 @@ impl<'a> Walk<'a> {
         mut let_go: HashSet<DigestId>,
         mut by_tags: HashSet<DigestId>,
     ) {
-        // A signature by itself keeps nobody's subject here.
-        let mut with_followers = let_go.clone();
-        let targets: Vec<DigestId> = followers.iter().map(|follower| follower.target).collect();
-        self.follow(&targets, Way::LetsGo, &mut with_followers);
+        // Every manifest counts here that is not an image's, also that of a signature: of two that are about each other
+        // neither is left alone.
         let mut manifests = HashSet::new();
         if !followers.is_empty() {
-            self.follow(&self.untagged_roots(&with_followers), Way::Keeps, &mut manifests);
+            self.follow(&self.untagged_roots(&let_go), Way::Keeps, &mut manifests);
         }
-        loop {
-            let is_here = |subject| by_tags.contains(&subject) || manifests.contains(&subject);
-            followers.retain(|follower| !follower.subject.is_some_and(is_here));
-            let targets: Vec<DigestId> = followers.iter().map(|follower| follower.target).collect();
-            let mut left = HashSet::new();
-            self.follow(&targets, Way::Keeps, &mut left);
-            let is_about_nothing = |it: &mut Follower| it.subject.is_none_or(|subject| !left.contains(&subject));
-            let next: Vec<Follower> = followers.extract_if(.., is_about_nothing).collect();
-            // Those that are only about each other are untagged: no name leads there.
-            if next.is_empty() {
-                break;
-            }
-            let (mut images, mut by_target) = (Vec::new(), HashMap::new());
-            next.iter().for_each(|it| add_tag(&mut images, &mut by_target, it.target, it.place));
-            for (target, roots, tags) in images {
-                self.follow(&roots, Way::Keeps, &mut by_tags);
-                self.follow(&roots, Way::LetsGo, &mut let_go);
-                self.image(target, &roots, tags);
-            }
+        let is_here = |subject| by_tags.contains(&subject) || manifests.contains(&subject);
+        followers.retain(|follower| !follower.subject.is_some_and(is_here));
+        let (mut images, mut by_target) = (Vec::new(), HashMap::new());
+        followers.iter().for_each(|it| add_tag(&mut images, &mut by_target, it.target, it.place));
+        for (target, roots, tags) in images {
+            self.follow(&roots, Way::Keeps, &mut by_tags);
+            self.follow(&roots, Way::LetsGo, &mut let_go);
+            self.image(target, &roots, tags);
         }
         manifests.clear();
         self.follow(&self.untagged_roots(&let_go), Way::Keeps, &mut manifests);

@@ -160,18 +160,21 @@ fn neither_a_lock_nor_a_database_stops_it() {
     assert!(run.stderr.contains("database"), "{}", run.stderr);
 }
 
+/// The files of an image, in the order in which a push writes them.
+type Files = Vec<(PathBuf, Vec<u8>)>;
+
 /// Pushes an image each time when somebody begins to list the repositories.
 struct Pushing {
     times: AtomicU32,
     most: u32,
-    files: Mutex<Vec<Vec<(PathBuf, Vec<u8>)>>>,
+    pushes: Mutex<Vec<Files>>,
 }
 
 impl Interceptor for Pushing {
     fn before(&self, operation: &Operation<'_>) -> Answer {
         let is_it = operation.kind == seam::Kind::OpenFolder && operation.name.ends_with("repositories");
         if is_it && self.times.fetch_add(1, Ordering::Relaxed) < self.most {
-            for (path, bytes) in self.files.lock().unwrap().pop().unwrap() {
+            for (path, bytes) in self.pushes.lock().unwrap().pop().unwrap() {
                 write(&path, &bytes);
             }
         }
@@ -185,10 +188,9 @@ fn a_push_meanwhile_is_no_damage() {
     let tree = Tree::new();
     let app = tree.repository("app");
     app.image("v1");
-    let push = |words: &str| -> Vec<(PathBuf, Vec<u8>)> {
+    let push = |words: &str| -> Files {
         let image = Manifest::docker(words, &[words]);
-        let mut files: Vec<(PathBuf, Vec<u8>)> =
-            image.blobs.iter().map(|blob| (tree.data(&blob.digest), blob.bytes.clone())).collect();
+        let mut files: Files = image.blobs.iter().map(|blob| (tree.data(&blob.digest), blob.bytes.clone())).collect();
         files.extend(image.blobs.iter().map(|it| (app.layer(&it.digest).join("link"), it.digest.clone().into_bytes())));
         files.push((tree.data(&image.digest), image.bytes.clone()));
         let digest = image.digest.clone().into_bytes();
@@ -198,9 +200,9 @@ fn a_push_meanwhile_is_no_damage() {
         files
     };
     for (most, is_quiet) in [(1, true), (2, true), (3, false)] {
-        let files = (0..most).map(|number| push(&format!("p{most}{number}"))).collect();
+        let pushes = (0..most).map(|number| push(&format!("p{most}{number}"))).collect();
         let pushing: &'static Pushing =
-            Box::leak(Box::new(Pushing { times: AtomicU32::new(0), most, files: Mutex::new(files) }));
+            Box::leak(Box::new(Pushing { times: AtomicU32::new(0), most, pushes: Mutex::new(pushes) }));
         let registry = Registry::open_with(&tree.root(), Seam::intercepted_by(pushing)).unwrap();
         let findings = Findings::default();
         on_one_thread(|| library::look(&registry, &findings, &Unwatched));

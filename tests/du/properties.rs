@@ -148,7 +148,8 @@ fn everything_adds_up() {
             usage.store.walk().filter(|it| it.repository.is_some()).map(|it| it.garbage.bytes).collect();
         let mut by_gc = gc.exclusive_garbage_bytes.clone();
         let mut sorted = of_one.clone();
-        (by_gc.sort_unstable(), sorted.sort_unstable());
+        by_gc.sort_unstable();
+        sorted.sort_unstable();
         prop_assert_eq!(sorted, by_gc, "garbage of single repositories is what gc says");
         // A link that names another digest than its path makes a subject of something that nobody has.
         let names_another = |it: &Revision| matches!(it.link, LinkState::Target(target) if target != it.id);
