@@ -52,7 +52,7 @@ pub(crate) struct Args {
     names: Vec<String>,
 
     /// A row for each namespace at this depth, with all that is below it: 1 for the first component of names
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with = "names")]
     depth: Option<u32>,
 
     /// Rows for tags as well, below their repositories
@@ -60,7 +60,7 @@ pub(crate) struct Args {
     tags: bool,
 
     /// With the name of a repository: everything below it as well
-    #[arg(long)]
+    #[arg(long, requires = "names")]
     recursive: bool,
 
     /// In which order: total, exclusive, untagged or garbage, the largest first; or name

@@ -9,7 +9,9 @@
 //!
 //! What `rm` lets go with a tag is no leaf of its own: what the image lists, what is about it by its `subject`, and
 //! what a tag that is made from its digest points at. All of that is part of every leaf that reaches its subject. A tag
-//! whose subject is gone is a leaf like any other.
+//! whose subject is gone is a leaf like any other. (One whose subject is here without a link of its own, for only an
+//! untagged index leads to it, counts with that as untagged; `gc --delete-untagged` takes that subject for gone, and
+//! keeps what is about it.)
 //!
 //! # Links that say something else
 //!
