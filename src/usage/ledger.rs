@@ -100,8 +100,7 @@ impl<'a> Ledger<'a> {
     fn reached(&mut self, id: DigestId, at: u32) -> u32 {
         let (first, last) = self.ends[id.index()];
         self.ends[id.index()] = (if first == NONE { at } else { first }, at);
-        // Layer link and revision of one repository.
-        if last == at { NONE } else { last }
+        last
     }
 
     /// Puts a blob into the one place where it counts.
