@@ -32,8 +32,8 @@ pub(super) struct Sizes {
 pub struct YearMonth(i16);
 
 impl YearMonth {
-    /// The month of a time in seconds since 1970. What lies outside of the years -2000 to 4000 is in the first or the
-    /// last of them.
+    /// The month of a time in seconds since 1970. What lies outside of the years -760 to 4700 is in the first or the
+    /// last month that there is.
     pub fn of(seconds: i64) -> YearMonth {
         let Ok(time) = jiff::Timestamp::from_second(seconds) else {
             return YearMonth(if seconds < 0 { i16::MIN } else { i16::MAX });
@@ -142,7 +142,7 @@ mod tests {
             (1_700_000_000, "2023-11"),
             (1_704_067_199, "2023-12"),
             (1_704_067_200, "2024-01"),
-            (i64::MIN, "-760-09"),
+            (i64::MIN, "-761-05"),
             (i64::MAX, "4700-08"),
         ] {
             assert_eq!(YearMonth::of(seconds).to_string(), text, "{seconds}");
