@@ -11,7 +11,8 @@ part_usage() {
   expect "regsweep du (blobs, garbage, its bytes)" "$found" "$wanted"
   # Of the files: the system's du counts folders as well.
   found=$(jq -r '.store.blobs.bytes' "$work/out")
-  wanted=$(find "$work/plain/docker/registry/v2/blobs" -name data -printf '%s\n' | awk '{ sum += $1 } END { print sum }')
+  wanted=$(find "$work/plain/docker/registry/v2/blobs" -name data -printf '%s\n' |
+    awk '{ sum += $1 } END { print sum }')
   expect "regsweep du, all bytes" "$found" "$wanted"
   say "usage: $rounds turns"
   for ((round = 1; round <= rounds; round++)); do
@@ -22,7 +23,8 @@ part_usage() {
   measure usage-peak.ours "$regsweep" du "$work/plain"
   measure usage-peak.dry "$regsweep" gc --dry-run "$work/plain"
   measure usage-peak.du du -s --apparent-size "$work/plain/docker/registry/v2/blobs"
-  echo "| $(thousands "$(of plain .tree.blobs)") blobs, warm | seconds | / \`regsweep du\` | processor time | peak memory |"
+  echo "| $(thousands "$(of plain .tree.blobs)") blobs, warm | seconds | / \`regsweep du\` | processor time |" \
+    "peak memory |"
   echo '|---|--:|--:|--:|--:|'
   usage_row ours '`regsweep du`'
   usage_row dry '`regsweep gc --dry-run`'

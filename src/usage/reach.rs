@@ -64,6 +64,14 @@ pub(super) struct Reach {
     pub(super) image_of: Vec<Option<u32>>,
 }
 
+/// An image that tags point at, before it is followed.
+struct Tagged {
+    target: Option<DigestId>,
+    /// The target, or what the tag ever pointed at.
+    roots: Vec<DigestId>,
+    tags: Vec<u32>,
+}
+
 /// A tag that belongs to another manifest.
 struct Follower {
     place: u32,
@@ -130,10 +138,10 @@ impl<'a> Walk<'a> {
         let (images, followers) = self.tags();
         let mut let_go = HashSet::new();
         let mut by_tags = HashSet::new();
-        for (target, roots, tags) in images {
-            self.follow(&roots, Way::Keeps, &mut by_tags);
-            self.follow(target.as_slice(), Way::LetsGo, &mut let_go);
-            self.image(target, &roots, tags);
+        for image in images {
+            self.follow(&image.roots, Way::Keeps, &mut by_tags);
+            self.follow(image.target.as_slice(), Way::LetsGo, &mut let_go);
+            self.image(image);
         }
         self.untagged_and_followers(followers, let_go, by_tags);
         if self.marked.tainted {
@@ -151,10 +159,9 @@ impl<'a> Walk<'a> {
     }
 
     /// The images that tags point at, each with what it is rooted in, and the tags that belong to other manifests.
-    #[expect(clippy::type_complexity, reason = "taken apart at once, in the one place that calls it")]
-    fn tags(&mut self) -> (Vec<(Option<DigestId>, Vec<DigestId>, Vec<u32>)>, Vec<Follower>) {
+    fn tags(&mut self) -> (Vec<Tagged>, Vec<Follower>) {
         let repository = self.repository;
-        let mut images: Vec<(Option<DigestId>, Vec<DigestId>, Vec<u32>)> = Vec::new();
+        let mut images = Vec::new();
         let mut by_target: HashMap<DigestId, usize> = HashMap::new();
         let mut followers = Vec::new();
         let mut beginnings = None;
@@ -174,7 +181,9 @@ impl<'a> Walk<'a> {
                     None => add_tag(&mut images, &mut by_target, target, place),
                 },
                 TagFate::Dangling(target) => add_tag(&mut images, &mut by_target, target, place),
-                TagFate::History(former, _) | TagFate::NoTarget(former) => images.push((None, former, vec![place])),
+                TagFate::History(roots, _) | TagFate::NoTarget(roots) => {
+                    images.push(Tagged { target: None, roots, tags: vec![place] });
+                }
                 TagFate::Deleted(_) | TagFate::Unknown(_) => {}
             }
         }
@@ -282,10 +291,10 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn image(&mut self, target: Option<DigestId>, roots: &[DigestId], tags: Vec<u32>) {
+    fn image(&mut self, Tagged { target, roots, tags }: Tagged) {
         let leaf = u32::try_from(self.reach.images.len()).unwrap_or(KEPT - 1).min(KEPT - 1);
         let mut manifests = HashSet::new();
-        self.follow(roots, Way::Keeps, &mut manifests);
+        self.follow(&roots, Way::Keeps, &mut manifests);
         let blobs = self.blobs_of(&manifests);
         let size_of = self.size_of;
         let total = blobs.iter().fold(BlobTotals::default(), |sum, &id| sum + size_of(id));
@@ -296,8 +305,8 @@ impl<'a> Walk<'a> {
         self.claim(blobs, leaf);
     }
 
-    /// Tags that belong to others, and untagged manifests. A tag whose subject is gone is a leaf of its own; and untagged
-    /// is what goes with none of the leaves.
+    /// Tags that belong to others, and untagged manifests. A tag whose subject is gone is a leaf of its own; and
+    /// untagged is what goes with none of the leaves.
     fn untagged_and_followers(
         &mut self,
         mut followers: Vec<Follower>,
@@ -314,10 +323,10 @@ impl<'a> Walk<'a> {
         followers.retain(|follower| !follower.subject.is_some_and(is_here));
         let (mut images, mut by_target) = (Vec::new(), HashMap::new());
         followers.iter().for_each(|it| add_tag(&mut images, &mut by_target, it.target, it.place));
-        for (target, roots, tags) in images {
-            self.follow(&roots, Way::Keeps, &mut by_tags);
-            self.follow(&roots, Way::LetsGo, &mut let_go);
-            self.image(target, &roots, tags);
+        for image in images {
+            self.follow(&image.roots, Way::Keeps, &mut by_tags);
+            self.follow(&image.roots, Way::LetsGo, &mut let_go);
+            self.image(image);
         }
         manifests.clear();
         self.follow(&self.untagged_roots(&let_go), Way::Keeps, &mut manifests);
@@ -375,17 +384,12 @@ impl<'a> Walk<'a> {
 }
 
 /// Puts a tag to the others that point at the same digest.
-fn add_tag(
-    images: &mut Vec<(Option<DigestId>, Vec<DigestId>, Vec<u32>)>,
-    by_target: &mut HashMap<DigestId, usize>,
-    target: DigestId,
-    tag: u32,
-) {
+fn add_tag(images: &mut Vec<Tagged>, by_target: &mut HashMap<DigestId, usize>, target: DigestId, tag: u32) {
     match by_target.entry(target) {
-        Entry::Occupied(at) => images[*at.get()].2.push(tag),
+        Entry::Occupied(at) => images[*at.get()].tags.push(tag),
         Entry::Vacant(free) => {
             free.insert(images.len());
-            images.push((Some(target), vec![target], vec![tag]));
+            images.push(Tagged { target: Some(target), roots: vec![target], tags: vec![tag] });
         }
     }
 }

@@ -55,8 +55,8 @@ fn row(out: &mut dyn Write, row: &Row<'_>) -> io::Result<()> {
     let (name, tag) = (field(row.name), field(row.tag.unwrap_or_default()));
     writeln!(
         out,
-        "{kind},{name},{tag},{blobs},{bytes},{disk_bytes},{exclusive},{exclusive_on_disk},{shared},{untagged},{garbage},\
-         {pushed}"
+        "{kind},{name},{tag},{blobs},{bytes},{disk_bytes},{exclusive},{exclusive_on_disk},{shared},{untagged},\
+         {garbage},{pushed}"
     )?;
     row.below.iter().try_for_each(|below| self::row(out, below))
 }
