@@ -4,18 +4,19 @@
 //! `REGSWEEP_ORACLE_CASES` and `REGSWEEP_ORACLE_SEED` mean what they mean to the oracle.
 
 use std::cell::Cell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 
 use jiff::Timestamp;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseResult, TestError, TestRng, TestRunner};
-use regsweep::collect::{self, Collection, collect};
+use regsweep::collect::{self, Collection, TreeLinks, collect};
 use regsweep::finding::Findings;
 use regsweep::inventory::{Inventory, LinkState, Revision};
+use regsweep::mark::{self, Wishes};
 use regsweep::plan::{self, BlobTotals};
-use regsweep::policy::{Policy, ReferrerTag, Subject};
-use regsweep::progress::Unwatched;
+use regsweep::policy::{Held, Policy, ReferrerTag, Removal, Subject};
+use regsweep::progress::{Meter, Unwatched};
 use regsweep::registry::Registry;
 use regsweep::usage::{self, Node, Selected, Usage};
 
@@ -185,6 +186,33 @@ fn everything_adds_up() {
     for (what, cell) in [("garbage", garbage), ("shared", shared), ("untagged", untagged), ("damaged", damaged)] {
         assert!(cell.get() >= 20, "only {} registries are {what}", cell.get());
     }
+}
+
+/// A collection that lets names go may ask as well: what they alone reached is garbage then, and everything adds up.
+#[test]
+fn what_a_policy_lets_go_is_garbage() {
+    let more = Cell::new(0);
+    holds("what a policy lets go is garbage", 120, |built| {
+        let registry = Registry::open(&built.tree.root()).unwrap();
+        let policy = Policy { delete_untagged: true, ..Policy::default() };
+        let (findings, meter) = (Findings::default(), Meter::new());
+        let seen = collect::see(&registry, &policy, false, &findings, &meter);
+        let links = TreeLinks { registry: &registry, digests: &seen.inventory.digests };
+        let (held, removal, young) = (Held::default(), Removal::default(), HashSet::new());
+        let wishes =
+            Wishes { policy: &policy, held: &held, removal: &removal, young: &young, young_since: None, now: 0 };
+        let marking = mark::mark(&seen.inventory, &seen.store, &links, wishes, &findings, &meter);
+        let usage = usage::measure(&registry, &seen, &marking, &findings, &Unwatched);
+        let goes = |delete_untagged| {
+            BlobTotals::of(collected(&built.tree, delete_untagged).plan.blobs.iter().map(|blob| blob.size))
+        };
+        prop_assert_eq!(usage.all_garbage(), goes(true));
+        adds_up(&usage.store)?;
+        prop_assert_eq!(usage.store.exclusive + usage.all_garbage() + usage.other + usage.unknown, usage.blobs);
+        more.set(more.get() + u64::from(usage.all_garbage() != goes(false)));
+        Ok(())
+    });
+    assert!(more.get() > 20, "only {more:?} policies let anything go");
 }
 
 /// Rows say of one name what removing it frees; in a tainted repository they say nothing of single tags.
