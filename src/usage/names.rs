@@ -1,6 +1,6 @@
 //! What somebody names, and what its removal would free.
 //!
-//! What goes with a name is decided where `rm` decides it: in [`mark`](crate::mark), with the same wishes. So the two
+//! What goes with a name is decided where `rm` decides it: in [`mark`](mod@crate::mark), with the same wishes. So the two
 //! say the same, whatever is damaged, protected by a link in an odd place, or part of something else.
 
 use std::collections::BTreeSet;

@@ -83,8 +83,8 @@ fn help(command: &[&str]) -> String {
 /// The flags of other programs that the documentation names.
 const OTHER_PROGRAMS: [&str; 16] = [
     "--all-targets",
+    "--apparent-size",
     "--check",
-    "--depth",
     "--keep-daily",
     "--keep-monthly",
     "--keep-weekly",
