@@ -253,11 +253,11 @@ impl Page<'_> {
     fn sentences(&self, out: &mut dyn Write) -> io::Result<()> {
         let usage = self.rows.usage;
         let mut lines = Vec::new();
-        let contents = usage.store.walk().filter_map(|node| node.repository.as_deref());
-        let (untagged, tainted) = contents.fold((0, 0), |(untagged, tainted), it| {
-            (untagged + it.untagged_manifests, tainted + u64::from(it.is_tainted))
-        });
-        if self.size(usage.store.untagged) > 0 {
+        let contents = || usage.store.walk().filter_map(|node| node.repository.as_deref());
+        let tainted = contents().filter(|it| it.is_tainted).count() as u64;
+        // In a damaged repository they stay, and where gc refuses all of it does.
+        let untagged: u64 = contents().filter(|it| !it.is_tainted).map(|it| it.untagged_manifests).sum();
+        if self.size(usage.store.untagged) > 0 && usage.brake.is_none() {
             lines.push(format!(
                 "{} {} {}: `regsweep gc --delete-untagged`",
                 counted(untagged, "untagged manifest", "untagged manifests"),
