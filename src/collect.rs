@@ -440,7 +440,7 @@ fn uploads(
 }
 
 /// The sizes of all files below a folder. An upload holds `data`, `startedat`, and `hashstates/<algorithm>/<offset>`.
-fn bytes_below(registry: &Registry, path: &Path, depth: u32) -> Result<u64, Unreadable> {
+pub(crate) fn bytes_below(registry: &Registry, path: &Path, depth: u32) -> Result<u64, Unreadable> {
     const DEEPEST: u32 = 8;
     let Some(dir) = registry.v2().open(path)? else { return Ok(0) };
     let mut names = Vec::new();

@@ -23,5 +23,6 @@ pub mod run;
 pub mod seam;
 pub mod sweep;
 pub mod threads;
+pub mod usage;
 pub mod why;
 mod yaml;

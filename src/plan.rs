@@ -268,6 +268,18 @@ impl BlobTotals {
     }
 }
 
+impl Add for BlobTotals {
+    type Output = BlobTotals;
+
+    fn add(self, more: BlobTotals) -> BlobTotals {
+        BlobTotals {
+            count: self.count + more.count,
+            bytes: self.bytes + more.bytes,
+            disk_bytes: self.disk_bytes + more.disk_bytes,
+        }
+    }
+}
+
 /// Counts by kind: of what a plan names, or of what was really removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Totals {

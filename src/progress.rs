@@ -52,6 +52,8 @@ pub enum Phase {
     Read,
     /// Blobs that nothing references are looked at.
     Plan,
+    /// All blobs are looked at, for their sizes.
+    Measure,
     /// Links are moved into the trash.
     Links,
     /// Blobs are moved into the trash.
@@ -71,6 +73,7 @@ impl Phase {
             Phase::Check => "check",
             Phase::Read => "read",
             Phase::Plan => "plan",
+            Phase::Measure => "measure",
             Phase::Links => "links",
             Phase::Blobs => "blobs",
             Phase::Purge => "purge",

@@ -243,6 +243,38 @@ fn answers() {
 }
 
 #[test]
+fn where_the_bytes_are() {
+    let sandbox = Sandbox::new();
+    sandbox.set_times();
+    for (name, arguments) in [
+        ("du", &["du", "registry"][..]),
+        ("du-by-namespace", &["du", "registry", "--depth", "1", "--sort", "garbage"]),
+        ("du-tags", &["du", "registry", "--tags", "--top", "2"]),
+        ("du-names", &["du", "registry", "t*/web:*"]),
+        ("du-verbose", &["du", "registry", "-v", "platform"]),
+        ("du-csv", &["du", "registry", "--format", "csv"]),
+        ("du-nothing", &["du", "registry", "team/wep"]),
+    ] {
+        let page = sandbox.run(arguments);
+        let is_narrow = |line: &str| line.starts_with("$ ") || line.chars().count() <= 80;
+        assert!(name.ends_with("verbose") || name.ends_with("csv") || page.lines().all(is_narrow), "{page}");
+        // What files take on the disk is the file system's business.
+        let page = if name == "du-csv" { without_disk(&page) } else { page };
+        check(name, page);
+    }
+}
+
+/// A table without the columns of what files take on the disk.
+fn without_disk(page: &str) -> String {
+    let line = |line: &str| {
+        let cells: Vec<&str> = line.split(',').collect();
+        let kept = cells.iter().enumerate().filter(|(at, _)| ![5, 7].contains(at)).map(|(_, cell)| *cell);
+        kept.collect::<Vec<&str>>().join(",") + "\n"
+    };
+    page.lines().map(line).collect()
+}
+
+#[test]
 fn wrong_usage() {
     let sandbox = Sandbox::new();
     fs::create_dir(sandbox.folder.path().join("empty")).unwrap();
@@ -275,6 +307,7 @@ fn help() {
         &["--help"][..],
         &["gc", "--help"],
         &["ls", "--help"],
+        &["du", "--help"],
         &["rm", "--help"],
         &["trash", "restore", "--help"],
         &["trash", "purge", "-h"],

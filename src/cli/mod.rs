@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod check;
+mod du;
 mod files;
 mod gc;
 mod ls;
@@ -83,6 +84,7 @@ enum Command {
     Gc(Box<gc::Args>),
     Check(Box<check::Args>),
     Ls(ls::Args),
+    Du(du::Args),
     Rm(Box<rm::Args>),
     #[command(subcommand)]
     Trash(trash::Command),
@@ -96,6 +98,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Gc(args) => gc::main(&args),
         Command::Check(args) => check::main(&args),
         Command::Ls(args) => ls::main(&args),
+        Command::Du(args) => du::main(&args),
         Command::Rm(args) => rm::main(&args),
         Command::Trash(command) => trash::main(&command),
         Command::Why(args) => why::main(&args),

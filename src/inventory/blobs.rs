@@ -114,6 +114,11 @@ impl BlobTable {
         id.index() < self.count_of_sha256()
     }
 
+    /// Whether it is reached through a symbolic link: then it is never swept.
+    pub fn is_linked(&self, id: DigestId) -> bool {
+        self.linked.contains(&id)
+    }
+
     /// In which shard this place is: the last one that begins at or before it.
     fn shard_of(&self, place: usize) -> usize {
         self.before.partition_point(|&before| before as usize <= place) - 1
@@ -458,11 +463,6 @@ impl BlobTable {
         let runs: Vec<&[DigestId]> =
             ids.chunk_by(|a, b| self.folder_of(*a) == self.folder_of(*b)).flat_map(|run| run.chunks(256)).collect();
         runs.into_par_iter().flat_map_iter(|run| self.look_at_run(registry, run, meter)).collect()
-    }
-
-    /// Whether a symbolic link leads to this blob: then it is never moved.
-    pub fn is_linked(&self, id: DigestId) -> bool {
-        self.linked.contains(&id)
     }
 
     /// The folder that a blob lies in, by algorithm and first byte.

@@ -367,7 +367,7 @@ fn why(reasons: impl Iterator<Item = Reason>) -> String {
     reasons.iter().map(phrase).collect::<Vec<_>>().join(", ")
 }
 
-fn kind(kind: ActionKind) -> &'static str {
+pub(super) fn kind(kind: ActionKind) -> &'static str {
     match kind {
         ActionKind::Tag => "tag",
         ActionKind::TagHistory => "tag history",
@@ -379,7 +379,7 @@ fn kind(kind: ActionKind) -> &'static str {
     }
 }
 
-fn reason(reason: Reason) -> &'static str {
+pub(super) fn reason(reason: Reason) -> &'static str {
     match reason {
         Reason::Unreferenced => "unreferenced",
         Reason::Untagged => "untagged",

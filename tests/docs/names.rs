@@ -83,8 +83,8 @@ fn help(command: &[&str]) -> String {
 /// The flags of other programs that the documentation names.
 const OTHER_PROGRAMS: [&str; 16] = [
     "--all-targets",
+    "--apparent-size",
     "--check",
-    "--depth",
     "--keep-daily",
     "--keep-monthly",
     "--keep-weekly",
@@ -102,7 +102,8 @@ const OTHER_PROGRAMS: [&str; 16] = [
 
 #[test]
 fn flags_are_those_of_the_help() {
-    let commands: [(&str, &[&str]); 9] = [
+    let commands: [(&str, &[&str]); 10] = [
+        ("regsweep du", &["du"]),
         ("regsweep garbage-collect", &["gc"]),
         ("regsweep gc", &["gc"]),
         ("regsweep check", &["check"]),

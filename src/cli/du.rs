@@ -1,0 +1,206 @@
+//! `regsweep du`: where the bytes are, and what removing names would free.
+
+mod csv;
+mod human;
+mod json;
+mod rows;
+
+use anyhow::{Context as _, anyhow};
+use regsweep::collect::Seen;
+use regsweep::finding::{Findings, Severity};
+use regsweep::listing::Pattern;
+use regsweep::mark::Marking;
+use regsweep::plan::BlobTotals;
+use regsweep::registry::Registry;
+use regsweep::usage::{self, Asked, Selected, Usage};
+
+use super::output;
+use super::progress::{Look, Shown};
+use super::target::{self, Target};
+use super::{Exit, Failure};
+use rows::{Order, Rows};
+
+const EXAMPLES: &str = "\
+Examples:
+  Which repositories take the space, and which namespaces:
+    regsweep du /var/lib/registry
+    regsweep du --depth 1 --sort exclusive /var/lib/registry
+
+  What is in one of them, tag by tag:
+    regsweep du --tags /var/lib/registry team/web
+
+  What would go if all release candidates went?
+    regsweep du /var/lib/registry '**:*-rc*'";
+
+/// Show where the bytes are: per repository, namespace or tag, and what its removal would free
+///
+/// Reads only, needs no evidence, and may run while people push. Each blob is looked at once. TOTAL is what a name
+/// reaches; EXCLUSIVE is the part that nothing else reaches, and so what its removal would free; UNTAGGED is the part
+/// of that which only untagged manifests reach; GARBAGE is what nothing reaches any more, and the next gc frees.
+/// What several share is shown once, below the table, so that everything adds up to what the disk holds.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    target: Target,
+
+    /// Only these: REPOSITORY, REPOSITORY:TAG, or a folder for all repositories below it; and what removing all of
+    /// them together would free
+    ///
+    /// Both parts may be globs, as in `ls`: quote them for the shell. The figure is the one that `rm --dry-run` gives.
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+
+    /// A row for each namespace at this depth, with all that is below it: 1 for the first component of names
+    #[arg(long, value_name = "N", conflicts_with = "names")]
+    depth: Option<u32>,
+
+    /// Rows for tags as well, below their repositories
+    #[arg(long)]
+    tags: bool,
+
+    /// With the name of a repository: everything below it as well
+    #[arg(long, requires = "names")]
+    recursive: bool,
+
+    /// In which order: total, exclusive, untagged or garbage, the largest first; or name
+    #[arg(long, value_name = "KEY", default_value = "total", hide_possible_values = true)]
+    sort: Sort,
+
+    /// The other way round
+    #[arg(short, long)]
+    reverse: bool,
+
+    /// How many rows a person sees, and how many tags of each repository; the others become one row. In JSON, how many
+    /// of the largest images [default: 20]
+    #[arg(long, value_name = "N")]
+    top: Option<usize>,
+
+    /// Count what files take on the disk, not how long they are
+    #[arg(long)]
+    disk: bool,
+
+    /// Whole names, all rows and columns, and warnings too; lines get as long as it takes
+    #[arg(short, long)]
+    verbose: bool,
+
+    /// How many requests are in flight at a time [default: as gc]
+    #[arg(short, long, value_name = "N", value_parser = target::parse_jobs)]
+    jobs: Option<usize>,
+
+    /// What to print: human, json or csv
+    #[arg(long, value_name = "FORMAT", default_value = "human", hide_possible_values = true)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Human,
+    Json,
+    Csv,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Sort {
+    Total,
+    Exclusive,
+    Untagged,
+    Garbage,
+    Name,
+}
+
+/// How many rows there are where nobody says it.
+const TOP: usize = 20;
+
+/// What was named, and what follows.
+#[derive(Debug)]
+struct Named {
+    selected: Vec<Selected>,
+    /// What removing all of it would free, or why `rm` would refuse.
+    freed: Result<BlobTotals, Vec<String>>,
+    /// What is no image of its own, or lies in a repository where nothing is: what removing only this would free.
+    alone: Vec<(Selected, BlobTotals)>,
+}
+
+pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
+    // Not by clap, which shows what it refuses as it is.
+    let asked =
+        args.names.iter().map(|name| Ok(Asked { pattern: Pattern::parse(name)?, is_recursive: args.recursive }));
+    let asked = asked.collect::<Result<Vec<Asked>, String>>().map_err(|why| Failure::usage(anyhow!(why)))?;
+    let opened = args.target.open(None)?;
+    let registry = &opened.registry;
+    if registry.has_above(1, "lockfiles/database-in-use") {
+        output::error("this registry keeps its metadata in a database: what its folders say may be long out of date");
+    }
+    let findings = Findings::default();
+    let shown = Shown::new(Look::suitable(false));
+    let pool = target::pool(args.jobs.unwrap_or_else(|| target::jobs(registry)))?;
+    let (usage, named) = pool.install(|| -> Result<_, Failure> {
+        let (seen, marking) = usage::look(registry, &findings, &shown);
+        let selected = usage::select(&asked, &seen.inventory.repositories);
+        let selected = selected.map_err(|why| Failure::from(anyhow!(why)))?;
+        let usage = usage::measure(registry, &seen, &marking, &findings, &shown);
+        let named = (!asked.is_empty()).then(|| named(registry, &seen, &marking, &usage, selected, &shown));
+        Ok((usage, named))
+    })?;
+    shown.finish();
+
+    let findings = findings.into_sorted();
+    let has_damage = findings.iter().any(|finding| finding.severity == Severity::Error);
+    let order = Order { sort: args.sort, reverse: args.reverse, disk: args.disk };
+    let rows = Rows { usage: &usage, named: named.as_ref(), depth: args.depth, tags: args.tags, order };
+    let print = match args.format {
+        Format::Json => output::print(|out| json::write(out, registry, &rows, args.top.unwrap_or(TOP), &findings)),
+        Format::Csv => output::print(|out| csv::write(out, &rows)),
+        Format::Human => {
+            let top = if args.verbose { args.top } else { args.top.or(Some(TOP)) };
+            let style = human::Style {
+                bold: output::colours(),
+                has_blocks: human::has_blocks(),
+                verbose: args.verbose,
+                disk: args.disk,
+                width: output::width(),
+                top,
+            };
+            output::print(|out| human::write(out, &rows, style))
+        }
+    };
+    print.context("cannot write to standard output")?;
+    let is_told = |severity| severity == Severity::Error || args.verbose && severity == Severity::Warning;
+    for finding in findings.iter().filter(|finding| is_told(finding.severity)) {
+        output::error(&format!("{}: {}", finding.path, finding.message));
+    }
+    if let Some(brake) = &usage.brake {
+        output::error(&format!("these figures are what there is at least: {brake}"));
+    } else if !usage.is_whole {
+        output::error("these figures are what there is at least: not everything could be read");
+    }
+    for why in named.iter().filter_map(|named| named.freed.as_ref().err()).flatten() {
+        output::error(&format!("nobody knows what removing these names would free, for rm refuses: {why}"));
+    }
+    Ok(if has_damage { Exit::Damage } else { Exit::Done })
+}
+
+fn named(
+    registry: &Registry,
+    seen: &Seen,
+    marking: &Marking,
+    usage: &Usage,
+    selected: Vec<Selected>,
+    shown: &Shown,
+) -> Named {
+    let freed = |selected: &[Selected]| usage::freed_by(registry, seen, marking, usage, selected, shown);
+    let all = freed(&selected);
+    let index = rows::Index::of(usage);
+    let mut alone = Vec::new();
+    for it in &selected {
+        let Selected::Tag(name, tag) = it else { continue };
+        let is_image = index.tag(name, tag).is_some_and(|(contents, tag)| tag.image.is_some() && !contents.is_tainted);
+        if is_image {
+            continue;
+        }
+        let bytes = if selected.len() == 1 { all.clone() } else { freed(std::slice::from_ref(it)) };
+        alone.extend(bytes.ok().map(|bytes| (it.clone(), bytes)));
+    }
+    Named { selected, freed: all, alone }
+}
