@@ -107,6 +107,13 @@ pub struct Seen {
     pub store: Store,
 }
 
+impl Seen {
+    /// Both.
+    pub fn parts(&self) -> (&Inventory, &Store) {
+        (&self.inventory, &self.store)
+    }
+}
+
 /// Scans, marks and plans, in parallel on the current rayon pool.
 pub fn collect(registry: &Registry, options: Options<'_>, findings: &Findings, watch: &dyn Watch) -> Collection {
     collect_and(registry, options, findings, watch, drop).0

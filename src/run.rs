@@ -10,7 +10,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use crate::check::{self, Checked};
-use crate::collect::{self, Collection, Mistaken, collect};
+use crate::collect::{self, Collection, Mistaken, collect_and};
 use crate::digest::Digest;
 use crate::finding::{FindingKind, Findings, Severity};
 use crate::inventory::Inventory;
@@ -19,6 +19,7 @@ use crate::plan::{Plan, Totals};
 use crate::progress::{Phase, Watch};
 use crate::registry::Registry;
 use crate::sweep::{self, Completed, Lock, LockError, Run, Runs, State, SweepError, Swept, Unrecovered};
+use crate::usage::{self, Usage};
 
 /// The path of a finding about the whole registry, relative to the `v2` folder like all others.
 const WHOLE: &str = ".";
@@ -38,6 +39,8 @@ pub struct Options<'a> {
     pub at: Timestamp,
     /// When the registry had to be read-only.
     pub window_began: Instant,
+    /// Whether somebody wants to know where the bytes are. That takes a look at every blob, before anything is moved.
+    pub wants_usage: bool,
 }
 
 /// How a run ended that did not do what it was asked for.
@@ -67,6 +70,8 @@ pub struct Complaint {
 pub struct Ended {
     /// What was seen and decided; `None` if it did not come to that.
     pub collection: Option<Collection>,
+    /// Where the bytes were before anything was done; `None` if nobody asked.
+    pub usage: Option<Usage>,
     /// What was done; `None` if nothing was.
     pub swept: Option<Swept>,
     /// What is gone.
@@ -101,12 +106,30 @@ pub fn dry_run(registry: &Registry, options: Options<'_>, findings: &Findings, w
         findings.add(Severity::Warning, FindingKind::Unreadable, None, Path::new(REGSWEEP), message);
         None
     });
-    let collection = collect(registry, collect::Options { last_repositories, ..options.collect }, findings, watch);
+    let (collection, usage) = look(registry, options, last_repositories, findings, watch);
     let complaint = objection(&collection, findings).map(|Complaint { how, text }| match collection.brake {
         Some(_) => Complaint { how, text: format!("a sweep would be refused: {text}") },
         None => Complaint { how, text },
     });
-    Ended { collection: Some(collection), complaint, ..Ended::default() }
+    Ended { collection: Some(collection), usage, complaint, ..Ended::default() }
+}
+
+/// Sees and decides.
+fn look(
+    registry: &Registry,
+    options: Options<'_>,
+    last_repositories: Option<u64>,
+    findings: &Findings,
+    watch: &dyn Watch,
+) -> (Collection, Option<Usage>) {
+    let asked = collect::Options { last_repositories, ..options.collect };
+    let (collection, store) =
+        collect_and(registry, asked, findings, watch, |store| options.wants_usage.then_some(store));
+    let usage = store.map(|store| {
+        let parts = (&collection.inventory, &store);
+        usage::measure(registry, parts, &collection.marking, findings, watch)
+    });
+    (collection, usage)
 }
 
 /// Why the plan is not to be carried out: what was seen cannot be right, or what was named cannot go.
@@ -183,8 +206,8 @@ pub fn real_run_telling(
             return Ended::early(complain(How::Refused, text, findings));
         }
     };
-    let collection = collect(registry, collect::Options { last_repositories, ..options.collect }, findings, watch);
-    let mut ended = Ended::default();
+    let (collection, usage) = look(registry, options, last_repositories, findings, watch);
+    let mut ended = Ended { usage, ..Ended::default() };
     if let Some(complaint) = objection(&collection, findings) {
         ended.complaint = Some(complaint);
     } else {

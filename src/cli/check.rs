@@ -12,6 +12,7 @@ use regsweep::plan::Plan;
 use regsweep::report::{CheckReport, Outcome, PhaseReport, Report, RepositoryReport, SCHEMA, Scanned, Tool};
 use regsweep::run::{self, Complaint, How, Mending, Repaired};
 use regsweep::threads::MOST;
+use regsweep::usage;
 
 use super::position::Position;
 use super::progress::{Look, Shown};
@@ -141,9 +142,18 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
     let pool = target::pool(jobs)?;
     let changes = args.repair.repair && !args.repair.dry_run;
     let mut afterwards = None;
+    let mut usage = None;
     let ended = pool.install(|| {
+        // Where the bytes are is for the page alone, and what it has to say about them was said by the check.
+        let mut measure = || {
+            usage = args.output.html.is_some().then(|| {
+                let (seen, marking) = usage::look(registry, &Findings::default(), &shown);
+                usage::measure(registry, seen.parts(), &marking, &Findings::default(), &shown)
+            });
+        };
         if !changes {
             let checked = run::check(registry, &request, &findings, &shown);
+            measure();
             return Repaired { checked: Some(checked), ..Repaired::default() };
         }
         if !read_only.proven {
@@ -158,6 +168,7 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
             let checked = run::check(registry, &check::Request::default(), &left, &shown);
             afterwards = Some((checked, left.into_sorted()));
         }
+        measure();
         ended
     });
     shown.finish();
@@ -213,7 +224,7 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
         None => report.findings.iter().any(|finding| is_error(finding.severity)),
     };
     let done = if has_damage || outcome == Outcome::Incomplete { Exit::Damage } else { Exit::Done };
-    work::deliver(&report, &args.output, complaint, done)
+    work::deliver(&report, usage.as_ref(), &args.output, complaint, done)
 }
 
 /// What is to be read, and where it is remembered how far that came.

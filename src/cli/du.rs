@@ -5,15 +5,21 @@ mod human;
 mod json;
 mod rows;
 
+use std::path::PathBuf;
+
 use anyhow::{Context as _, anyhow};
+use jiff::Timestamp;
 use regsweep::collect::Seen;
 use regsweep::finding::{Findings, Severity};
+use regsweep::layout::shown_path;
 use regsweep::listing::Pattern;
 use regsweep::mark::Marking;
 use regsweep::plan::BlobTotals;
 use regsweep::registry::Registry;
+use regsweep::report::page;
 use regsweep::usage::{self, Asked, Selected, Usage};
 
+use super::files;
 use super::output;
 use super::progress::{Look, Shown};
 use super::target::{self, Target};
@@ -88,6 +94,12 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "N", value_parser = target::parse_jobs)]
     jobs: Option<usize>,
 
+    /// Write a page to this file as well: one file for a browser, with a picture of the store
+    ///
+    /// It loads nothing, and works from a mail attachment and without scripts. It always shows the whole store.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+
     /// What to print: human, json or csv
     #[arg(long, value_name = "FORMAT", default_value = "human", hide_possible_values = true)]
     format: Format,
@@ -139,7 +151,7 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
         let (seen, marking) = usage::look(registry, &findings, &shown);
         let selected = usage::select(&asked, &seen.inventory.repositories);
         let selected = selected.map_err(|why| Failure::from(anyhow!(why)))?;
-        let usage = usage::measure(registry, &seen, &marking, &findings, &shown);
+        let usage = usage::measure(registry, seen.parts(), &marking, &findings, &shown);
         let named = (!asked.is_empty()).then(|| named(registry, &seen, &marking, &usage, selected, &shown));
         Ok((usage, named))
     })?;
@@ -166,6 +178,10 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
         }
     };
     print.context("cannot write to standard output")?;
+    if let Some(path) = &args.html {
+        let root = shown_path(registry.root());
+        files::write_page(path, &page::of_usage(root, Timestamp::now(), &usage, &findings))?;
+    }
     let is_told = |severity| severity == Severity::Error || args.verbose && severity == Severity::Warning;
     for finding in findings.iter().filter(|finding| is_told(finding.severity)) {
         output::error(&format!("{}: {}", finding.path, finding.message));

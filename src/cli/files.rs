@@ -4,6 +4,12 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
 
+use anyhow::Context as _;
+use regsweep::layout::shown_path;
+use regsweep::report::html::{self, Page};
+
+use super::Failure;
+
 /// Replaces a file as a whole: whoever reads it sees what was there before, or this.
 ///
 /// # Errors
@@ -18,6 +24,12 @@ pub(crate) fn replace(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> i
     out.flush()?;
     out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
     std::fs::rename(&temporary, path)
+}
+
+/// Writes a page for a browser.
+pub(crate) fn write_page(path: &Path, page: &Page<'_>) -> Result<(), Failure> {
+    let written = replace(path, |out| html::write(out, page));
+    written.with_context(|| format!("cannot write the page to {}", shown_path(path))).map_err(Failure::from)
 }
 
 /// Makes the folder that a file of ours goes into, where the operator did not name one.

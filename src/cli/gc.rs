@@ -129,6 +129,7 @@ fn options<'a>(args: &Args, policy: &'a Policy, began: Began) -> run::Options<'a
         deleters: args.jobs.unwrap_or(MOST),
         at: began.at,
         window_began: began.window,
+        wants_usage: false,
     }
 }
 

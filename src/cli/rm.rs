@@ -100,6 +100,7 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
             deleters: args.jobs.unwrap_or(MOST),
             at: began.at,
             window_began: began.window,
+            wants_usage: false,
         },
     };
     work.run(&|plan| tell(args, plan), &|report, has_ended_early| advice(args, report, has_ended_early))

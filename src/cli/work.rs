@@ -14,9 +14,11 @@ use regsweep::layout::shown_path;
 use regsweep::plan::Plan;
 use regsweep::progress::Phase;
 use regsweep::report::human::{self, Style};
+use regsweep::report::page;
 use regsweep::report::{Outcome, PhaseReport, Report, RepositoryReport, RetentionReport, SCHEMA, Scanned, Tool};
 use regsweep::run::{self, Complaint, Ended, How};
 use regsweep::sweep::Swept;
+use regsweep::usage::Usage;
 
 use super::files;
 use super::output::{self, say};
@@ -42,6 +44,13 @@ pub(crate) struct Output {
     /// Write the report as JSON to this file as well
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
+
+    /// Write the report as a page to this file as well: one file for a browser, with a picture of the store
+    ///
+    /// It loads nothing, and works from a mail attachment and without scripts. To make it every blob is looked at once,
+    /// as `du` does.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -94,11 +103,12 @@ impl Work<'_> {
         let jobs = self.jobs.unwrap_or_else(|| target::jobs(&opened.registry));
         let pool = target::pool(jobs)?;
         let (registry, watch) = (&opened.registry, &shown);
+        let options = run::Options { wants_usage: self.output.html.is_some(), ..self.options };
         let ended = pool.install(|| {
             if self.dry_run {
-                run::dry_run(registry, self.options, &findings, watch)
+                run::dry_run(registry, options, &findings, watch)
             } else if read_only.proven {
-                run::real_run_telling(registry, self.options, &findings, watch, decided)
+                run::real_run_telling(registry, options, &findings, watch, decided)
             } else {
                 let text = read_only.refusal(registry.root());
                 Ended { complaint: Some(Complaint { how: How::Refused, text }), ..Ended::default() }
@@ -119,7 +129,7 @@ impl Work<'_> {
         advice: &dyn Fn(&Report<'_>, bool) -> Vec<String>,
     ) -> Result<Exit, Failure> {
         let outcome = outcome(&ended);
-        let Ended { collection, swept, removed, complaint } = ended;
+        let Ended { collection, usage, swept, removed, complaint } = ended;
         let nothing = Plan::default();
         let plan = collection.as_ref().map_or(&nothing, |collection| &collection.plan);
         let mut report = Report {
@@ -153,7 +163,7 @@ impl Work<'_> {
         report.advice.extend(self.more_advice(&report));
 
         let done = if report.has_damage() { Exit::Damage } else { Exit::Done };
-        deliver(&report, self.output, complaint, done)
+        deliver(&report, usage.as_ref(), self.output, complaint, done)
     }
 
     fn retention<'a>(&'a self, collection: Option<&'a Collection>) -> Option<RetentionReport<'a>> {
@@ -242,6 +252,7 @@ fn phases(collection: Option<&Collection>, swept: Option<&Swept>) -> Vec<PhaseRe
 /// Writes and prints a report, and finds the exit code: `done` if there is no complaint.
 pub(crate) fn deliver(
     report: &Report<'_>,
+    usage: Option<&Usage>,
     output: &Output,
     complaint: Option<Complaint>,
     done: Exit,
@@ -252,6 +263,9 @@ pub(crate) fn deliver(
             out.write_all(b"\n")
         };
         files::replace(path, write).with_context(|| format!("cannot write the report to {}", shown_path(path)))?;
+    }
+    if let Some(path) = &output.html {
+        files::write_page(path, &page::of_report(report, usage))?;
     }
     let has_seen = !report.phases.is_empty();
     let is_mistaken = complaint.as_ref().is_some_and(|complaint| complaint.how == How::NotThere);

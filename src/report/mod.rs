@@ -6,6 +6,7 @@
 mod check;
 pub mod html;
 pub mod human;
+pub mod page;
 mod retention;
 
 pub use check::{Afterwards, CheckReport, DataReport, LinkCounts, Pulls};

@@ -53,6 +53,7 @@ use crate::finding::{FindingKind, Findings, Severity};
 use crate::interlock::brakes::{self, Brake};
 use crate::inventory::{DigestId, Inventory, Repository};
 use crate::layout::{DATA, UPLOADS, blob_dir};
+use crate::manifest::Store;
 use crate::mark::{self, Marking, Wishes};
 use crate::plan::{BlobTotals, CountAndBytes};
 use crate::policy::{Held, Policy, Removal};
@@ -294,10 +295,15 @@ fn has_grown(registry: &Registry, seen: &Seen) -> bool {
 
 /// Looks at every blob once, and works out whose it is, in parallel on the current rayon pool.
 ///
-/// `seen` and `marking` are of one scan. Where a policy lets names go, these are no names here, and what they alone
+/// The inventory, the store and the marking are of one scan. Where a policy lets names go, these are no names here, and what they alone
 /// reached is garbage. What the scan had to say is not said again; blobs that have no size are.
-pub fn measure(registry: &Registry, seen: &Seen, marking: &Marking, findings: &Findings, watch: &dyn Watch) -> Usage {
-    let Seen { inventory, store } = seen;
+pub fn measure(
+    registry: &Registry,
+    (inventory, store): (&Inventory, &Store),
+    marking: &Marking,
+    findings: &Findings,
+    watch: &dyn Watch,
+) -> Usage {
     let Inventory { digests, repositories, .. } = inventory;
     let sizes = Sizes::look(registry, digests.blobs(), &watch.begin(Phase::Measure));
     let size_of = |id: DigestId| sizes.one(id);

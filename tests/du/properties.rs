@@ -116,7 +116,7 @@ impl Measured {
         let registry = Registry::open(&tree.root()).unwrap();
         let findings = Findings::default();
         let (seen, marking) = usage::look(&registry, &findings, &Unwatched);
-        let usage = usage::measure(&registry, &seen, &marking, &findings, &Unwatched);
+        let usage = usage::measure(&registry, seen.parts(), &marking, &findings, &Unwatched);
         Measured { registry, seen, marking, usage }
     }
 
@@ -202,7 +202,7 @@ fn what_a_policy_lets_go_is_garbage() {
         let wishes =
             Wishes { policy: &policy, held: &held, removal: &removal, young: &young, young_since: None, now: 0 };
         let marking = mark::mark(&seen.inventory, &seen.store, &links, wishes, &findings, &meter);
-        let usage = usage::measure(&registry, &seen, &marking, &findings, &Unwatched);
+        let usage = usage::measure(&registry, seen.parts(), &marking, &findings, &Unwatched);
         let goes = |delete_untagged| {
             BlobTotals::of(collected(&built.tree, delete_untagged).plan.blobs.iter().map(|blob| blob.size))
         };

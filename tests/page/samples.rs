@@ -134,7 +134,8 @@ fn page_of(store: Node, findings: &[Finding]) -> Page<'_> {
             fact("Read-only", "proven by the config".to_owned(), Tone::Good),
             fact("Damage", "2 tagged images".to_owned(), Tone::Bad),
         ],
-        store,
+        lead: Vec::new(),
+        store: Some(store),
         months,
         images: images.into_iter().take(3000).collect(),
         tables: vec![

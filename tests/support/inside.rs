@@ -41,6 +41,7 @@ pub(crate) fn options() -> run::Options<'static> {
         at,
         deleters: 1,
         window_began: Instant::now(),
+        wants_usage: false,
     }
 }
 

@@ -88,7 +88,12 @@ fn body(out: &mut dyn Write, page: &Page<'_>) -> io::Result<()> {
     writeln!(out, r#"<main id="main" tabindex="-1">"#)?;
     summary(out, &page.summary)?;
     advice(out, &page.advice)?;
-    store(out, &page.store)?;
+    for (place, table) in page.lead.iter().enumerate() {
+        section(out, &tables::id_of(place), table)?;
+    }
+    if let Some(node) = &page.store {
+        store(out, node)?;
+    }
     months(out, &page.months)?;
     if !page.images.is_empty() {
         section(out, "images", &tables::images(&page.images))?;
@@ -97,7 +102,7 @@ fn body(out: &mut dyn Write, page: &Page<'_>) -> io::Result<()> {
     tables::findings(out, page.findings, page.more_findings)?;
     writeln!(out, "</section>")?;
     for (place, table) in page.tables.iter().enumerate() {
-        section(out, &tables::id_of(place), table)?;
+        section(out, &tables::id_of(page.lead.len() + place), table)?;
     }
     writeln!(out, r#"</main><p id="status" class="unseen" role="status"></p>"#)?;
     writeln!(
@@ -169,7 +174,11 @@ fn months(out: &mut dyn Write, months: &[Month]) -> io::Result<()> {
         return Ok(());
     }
     writeln!(out, r#"<section aria-labelledby="when"><h2 id="when">When they were pushed</h2>"#)?;
-    writeln!(out, "<p class=\"note\">What is still there, by the month in which it was pushed.</p>")?;
+    writeln!(
+        out,
+        "<p class=\"note\">What is still there, by the month in which it was pushed. Shared is here \
+         what several repositories need.</p>"
+    )?;
     chart::picture(out, months)?;
     writeln!(out, "<details><summary>The same as a table</summary>")?;
     tables::write(out, "months", 3, &chart::table(months))?;

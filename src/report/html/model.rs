@@ -21,8 +21,10 @@ pub struct Page<'a> {
     pub made_at: String,
     /// The figures at the head of the page, the most important first. Empty: no such section.
     pub summary: Vec<Fact>,
-    /// What the treemap shows. The node itself is the store.
-    pub store: Node,
+    /// What the command was for, in tables that come before all else.
+    pub lead: Vec<Table>,
+    /// What the treemap shows. The node itself is the store. None if nobody has looked: then there is no such section.
+    pub store: Option<Node>,
     /// Bytes by the month in which they were pushed, in any order, gaps allowed. Empty: no such section.
     pub months: Vec<Month>,
     /// Images by the bytes that only they need, the largest first. Empty: no such section.

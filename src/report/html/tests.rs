@@ -18,7 +18,8 @@ fn page(findings: &[crate::finding::Finding]) -> Page<'_> {
         tool: Tool::THIS,
         made_at: "2026-11-22T00:00:00Z".to_owned(),
         summary: vec![Fact { label: HOSTILE.to_owned(), value: HOSTILE.to_owned(), tone: Tone::Bad }],
-        store: Node::group(HOSTILE, NodeKind::Store, vec![repository]),
+        store: Some(Node::group(HOSTILE, NodeKind::Store, vec![repository])),
+        lead: Vec::new(),
         months: vec![Month { month: HOSTILE.to_owned(), bytes: Bytes::of(Class::Garbage, 1) }],
         images: vec![Image {
             name: HOSTILE.to_owned(),
@@ -120,7 +121,7 @@ fn a_large_registry_makes_a_page_that_can_be_mailed() {
         (0..5000).map(|row| vec![Cell::Text(format!("{long}{row}")), Cell::Count(row)]).collect();
     let columns = || vec![Column::new("a", ColumnKind::Text), Column::new("b", ColumnKind::Count)];
     let table = || Table { columns: columns(), rows: rows.clone(), ..page(&[]).tables[0].clone() };
-    let text = written(&Page { store, tables: vec![table(), table(), table()], ..page(&findings) });
+    let text = written(&Page { store: Some(store), tables: vec![table(), table(), table()], ..page(&findings) });
     assert!(text.len() < 5_000_000, "{} bytes", text.len());
     assert!(text.contains("the first 500 of 2,000 rows") && text.contains(" of 5,000 rows"));
     assert!(text.contains("are summed up in what they are in ("));
@@ -134,9 +135,28 @@ fn a_large_registry_makes_a_page_that_can_be_mailed() {
 }
 
 #[test]
+fn what_the_command_was_for_comes_first() {
+    let mut page = page(&[]);
+    let lead = Table { caption: "What would go, and why".to_owned(), ..page.tables[0].clone() };
+    page.lead = vec![lead];
+    page.tables[0].caption = "What is below all else".to_owned();
+    let text = written(&page);
+    let at = |caption: &str| text.find(caption).unwrap_or_else(|| panic!("{caption} is there"));
+    assert!(at("What would go, and why") < at("Where the bytes are"));
+    assert!(at("Where the bytes are") < at("What is below all else"));
+    // Each has an id of its own.
+    let ids: Vec<&str> = text.split(" id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    let different: std::collections::HashSet<&&str> = ids.iter().collect();
+    assert_eq!(different.len(), ids.len(), "{ids:?}");
+    // Where nobody has looked at the store nothing is said of it.
+    page.store = None;
+    assert!(!written(&page).contains("Where the bytes are"));
+}
+
+#[test]
 fn an_empty_registry_says_so() {
     let empty = Page {
-        store: Node::leaf("", NodeKind::Store, Bytes::default()),
+        store: Some(Node::leaf("", NodeKind::Store, Bytes::default())),
         months: Vec::new(),
         images: Vec::new(),
         tables: Vec::new(),
