@@ -123,6 +123,12 @@ impl Browser {
         self.reload();
     }
 
+    /// Opens a page that a command has written.
+    pub(crate) fn go_to_file(&mut self, path: &Path) {
+        self.file = format!("file://{}", path.display());
+        self.reload();
+    }
+
     /// Opens the same file again.
     pub(crate) fn reload(&mut self) {
         self.events.clear();
