@@ -81,10 +81,11 @@ fn help(command: &[&str]) -> String {
 }
 
 /// The flags of other programs that the documentation names.
-const OTHER_PROGRAMS: [&str; 16] = [
+const OTHER_PROGRAMS: [&str; 17] = [
     "--all-targets",
     "--apparent-size",
     "--check",
+    "--example",
     "--keep-daily",
     "--keep-monthly",
     "--keep-weekly",
