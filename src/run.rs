@@ -13,6 +13,7 @@ use crate::check::{self, Checked};
 use crate::collect::{self, Collection, Mistaken, collect_and};
 use crate::digest::Digest;
 use crate::finding::{FindingKind, Findings, Severity};
+use crate::interlock::brakes::{self, Brake};
 use crate::inventory::Inventory;
 use crate::layout::{Item, REGSWEEP, shown_path};
 use crate::plan::{Plan, Totals};
@@ -302,6 +303,20 @@ fn in_trash_of(runs: &[Run], digest: &Digest) -> Option<String> {
     runs.iter().rev().find(holds_it).map(|run| run.id.to_string())
 }
 
+/// Why nothing is to be mended: what was seen cannot be right. A folder that could not be listed is no reason; nothing
+/// is mended in that repository.
+pub fn mending_brake(inventory: &Inventory) -> Option<Brake> {
+    brakes::check(brakes::Seen {
+        blobs: inventory.digests.blobs().len(),
+        repositories: inventory.repositories.len(),
+        revisions: inventory.revisions(),
+        has_repositories_folder: inventory.has_repositories_folder,
+        unlistable: &[],
+        last_repositories: None,
+    })
+    .err()
+}
+
 /// Checks, and mends what can be mended. The caller has seen to it that the registry is read-only. What is put aside
 /// stays in the run's trash.
 pub fn repair(
@@ -318,7 +333,9 @@ pub fn repair(
     let all = runs.list().unwrap_or_default();
     let checked = check::check(registry, request, &|digest| in_trash_of(&all, digest), findings, watch);
     let mut ended = Ended::default();
-    if !checked.repair.plan.is_empty() {
+    if let Some(brake) = mending_brake(&checked.inventory) {
+        ended.complaint = Some(complain(How::Refused, brake.to_string(), findings));
+    } else if !checked.repair.plan.is_empty() {
         let how = sweep::Options {
             quarantine: true,
             delete_untagged: false,

@@ -95,10 +95,16 @@ impl BlobStates {
         }
     }
 
-    /// Those that are there and not whole, whether or not anything names them; what is missing is not among them.
+    /// Those that were listed and are not whole, whether or not anything names them. One that is missing has a folder,
+    /// and nothing in it.
     pub fn faulty(&self) -> impl Iterator<Item = (DigestId, &BlobState)> {
-        let is_there = |state: &BlobState| matches!(state, BlobState::Damaged(_) | BlobState::Unreadable(_));
-        self.others.iter().filter(move |(_, state)| is_there(state)).map(|(id, state)| (*id, state))
+        let is_whole = |state: &BlobState| matches!(state, BlobState::Whole(_));
+        let was_listed = |id: DigestId| id.index() < self.sizes.len();
+        let faulty = self
+            .others
+            .iter()
+            .filter(move |(id, state)| !is_whole(state) && (was_listed(**id) || !matches!(state, BlobState::Missing)));
+        faulty.map(|(id, state)| (*id, state))
     }
 }
 
@@ -115,7 +121,8 @@ fn look_alone(registry: &Registry, digest: &Digest) -> BlobState {
             Some(Kind::File) => BlobState::Whole(dir.look(DATA)?.map_or(0, |looked| looked.bytes)),
             Some(Kind::Directory) => BlobState::Damaged("its 'data' is a folder".into()),
             Some(Kind::Other) => BlobState::Damaged("its 'data' is no regular file".into()),
-            None => BlobState::Damaged("its folder has no 'data' in it".into()),
+            // A push writes it there.
+            None => BlobState::Missing,
         })
     });
     looked.unwrap_or_else(|unreadable| BlobState::Unreadable(unreadable.cause.to_string().into()))

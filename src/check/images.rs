@@ -217,7 +217,10 @@ impl Session<'_> {
         self.answer.untagged = untagged.len() as u64;
         for id in untagged {
             let lost = self.lost_below(None, id);
-            self.answer.lost.extend(lost);
+            // Deleted meanwhile: then nobody has lost it.
+            if !lost.is_empty() && self.revision_now(id) != LinkState::Absent {
+                self.answer.lost.extend(lost);
+            }
         }
     }
 

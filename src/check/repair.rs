@@ -18,7 +18,7 @@ use crate::digest::Digest;
 use crate::finding::{FindingKind, Findings, Severity};
 use crate::interlock::brakes::{self, Percent};
 use crate::inventory::{DigestId, Inventory, LinkState, LookedAt, Repository, Tag};
-use crate::layout::{BLOBS, CURRENT, LINK, MANIFESTS, RepositoryName, TAGS, blob_dir};
+use crate::layout::{BLOBS, CURRENT, LINK, MANIFESTS, REPOSITORIES, RepositoryName, TAGS, blob_dir};
 use crate::listing::library::Loaded;
 use crate::plan::{BlobPlan, Mend, MendedLink, Plan, Reason, RepositoryPlan};
 use crate::policy::{TagFate, judge, meant_by};
@@ -35,10 +35,10 @@ pub struct Wishes {
     pub max_aside: Option<Percent>,
 }
 
-/// How much of a store may be put aside without anybody saying so, in percent. Where more is wrong it is not single
+/// How much of a store may be put aside or dropped without anybody saying so, in percent. Where more is wrong it is not single
 /// files that are damaged: what the volume gives is wrong, and tomorrow it may be right again.
 pub const MOST_ASIDE: f64 = 10.0;
-/// So many blobs may be put aside however few there are.
+/// So many may be, however few there are.
 const ALWAYS_ASIDE: usize = 10;
 
 /// What is to be mended.
@@ -94,22 +94,44 @@ pub(super) fn plan(
     repair.plan.mends.sort();
     repair.plan.repositories.sort_by(|a, b| a.name.cmp(&b.name));
     put_aside(judge, images, findings, &mut repair);
-    let (aside, of) = (repair.plan.blobs.len(), judge.digests.blobs().len());
-    let allowed = wishes.max_aside.or_else(|| Percent::new(MOST_ASIDE));
-    let is_explicit = wishes.max_aside.is_some();
-    if let Some(allowed) = allowed
-        && (is_explicit || aside > ALWAYS_ASIDE)
-        && brakes::check_share(aside, of, allowed).is_err()
-    {
+    let allowed = Allowed(wishes.max_aside);
+    let (aside, blobs) = (repair.plan.blobs.len(), judge.digests.blobs().len());
+    if let Some(more_than) = allowed.is_exceeded_by(aside, blobs) {
         repair.plan.blobs.clear();
         repair.unmended += aside as u64;
         let message = format!(
-            "not mended: {aside} of {of} blobs are not what their digests name, more than {allowed}, and none is put \
-             aside: look at the volume first. --max-delete says how many may be"
+            "not mended: {aside} of {blobs} blobs are not what their digests name, more than {more_than}, and none is \
+             put aside: look at the volume first. --max-delete says how many may be"
         );
         findings.add(Severity::Error, FindingKind::NotMended, None, Path::new(BLOBS), message);
     }
+    let sum = |of: fn(&RepositoryPlan) -> usize| repair.plan.repositories.iter().map(of).sum::<usize>();
+    let (tags, revisions) = (sum(|going| going.tags.len()), sum(|going| going.revisions.len()));
+    let all = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+    let more_than = (allowed.is_exceeded_by(tags, all(inventory.tags())))
+        .or_else(|| allowed.is_exceeded_by(revisions, all(inventory.revisions())));
+    if let Some(more_than) = more_than {
+        repair.plan.repositories.clear();
+        repair.unmended += (tags + revisions) as u64;
+        let message = format!(
+            "not mended: {tags} tags and {revisions} revisions lead to manifests that are missing, more than \
+             {more_than}, and none is dropped: is the whole volume mounted? --max-delete says how many may be"
+        );
+        findings.add(Severity::Error, FindingKind::NotMended, None, Path::new(REPOSITORIES), message);
+    }
     repair
+}
+
+/// How many of many may go.
+struct Allowed(Option<Percent>);
+
+impl Allowed {
+    /// What is allowed, if these are more.
+    fn is_exceeded_by(&self, going: usize, of: usize) -> Option<Percent> {
+        let allowed = self.0.or_else(|| Percent::new(MOST_ASIDE))?;
+        let is_few = self.0.is_none() && going <= ALWAYS_ASIDE;
+        (!is_few && brakes::check_share(going, of, allowed).is_err()).then_some(allowed)
+    }
 }
 
 struct Mender<'a> {

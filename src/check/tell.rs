@@ -256,6 +256,10 @@ impl Telling<'_> {
             _ => "push one of these images again",
         };
         let (problem, why, mend) = match needed.fault? {
+            Fault::Missing if part.is_none() => {
+                let mend = "Nothing has to be done about it".to_owned();
+                (Problem::Missing, format!("{name} has a folder, and no 'data' in it"), mend)
+            }
             Fault::Missing => {
                 let mend = match (self.trash)(&digest) {
                     Some(run) => format!("It lies in the trash of run {run}: trash restore brings it back"),

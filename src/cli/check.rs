@@ -108,7 +108,8 @@ struct Repair {
     #[arg(long, requires = "repair")]
     drop_dangling_revisions: bool,
 
-    /// With --repair: put no blob aside if it would be more of them than this [default: 10, or ten blobs]
+    /// With --repair: put no blob aside if it would be more of them than this, and drop no name [default: 10, or ten of
+    /// them]
     #[arg(long, value_name = "PERCENT", requires = "repair")]
     max_delete: Option<Share>,
 }
@@ -154,7 +155,10 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
         if !changes {
             let checked = run::check(registry, &request, &findings, &shown);
             measure();
-            return Repaired { checked: Some(checked), ..Repaired::default() };
+            let brake = if args.repair.repair { run::mending_brake(&checked.inventory) } else { None };
+            let complaint =
+                brake.map(|brake| Complaint { how: How::Refused, text: format!("a repair would be refused: {brake}") });
+            return Repaired { checked: Some(checked), complaint, ..Repaired::default() };
         }
         if !read_only.proven {
             let text = read_only.refusal(registry.root());

@@ -230,9 +230,10 @@ impl<'a> Hand<'a> {
         }
     }
 
-    /// Writes the links that are to be mended, in their order, and says how many were.
-    pub(super) fn mend(&self, plan: &Plan) -> u64 {
-        let mut mended = 0;
+    /// Writes the links that are to be mended, in their order, and says how many were, and whether all say now what they
+    /// have to say.
+    pub(super) fn mend(&self, plan: &Plan) -> (u64, bool) {
+        let (mut mended, mut all) = (0, true);
         for mend in &plan.mends {
             match super::mend::write(self.tree, mend) {
                 Ok(Gone::Now) => mended += 1,
@@ -242,10 +243,11 @@ impl<'a> Hand<'a> {
                     let message = format!("could not be written: {why}");
                     self.findings.add(Severity::Error, FindingKind::NotMended, None, &path, message);
                     self.kept().push((path, why.to_string()));
+                    all = false;
                 }
             }
         }
-        mended
+        (mended, all)
     }
 
     fn keep(&self, path: &Path, why: String) {

@@ -246,8 +246,8 @@ pub fn sweep(
         hand.empty_folders(&repository.name);
     }
     // Last, for nobody can tell a folder that this run has written to from one that somebody else has.
-    let mended = hand.mend(plan);
-    let is_complete = is_complete && hand.kept().is_empty();
+    let (mended, all_mended) = hand.mend(plan);
+    let is_complete = is_complete && all_mended;
     let blobs_seconds = began.elapsed().as_secs_f64();
     let window_seconds = options.window_began.elapsed().as_secs_f64();
     watch.window_closed(window_seconds);

@@ -1,11 +1,10 @@
 //! `regsweep check`: what a user lost is named, by tag and platform ([`lost`]); every file of a registry, broken in
 //! every way, is either told or harmless, and mended where that is possible ([`every_file`]); what is mended and what is
-//! left alone ([`repair`]); a repair that dies anywhere ([`cut`]); reading the data, all of it and in parts ([`data`]).
+//! left alone ([`repair`]); reading the data, all of it and in parts ([`data`]).
 
 #![allow(clippy::disallowed_methods, reason = "tests build and break trees")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
-mod cut;
 mod data;
 mod every_file;
 mod lost;

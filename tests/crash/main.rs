@@ -7,6 +7,7 @@
 //!
 //! - [`points`]: the process dies, anywhere, also while it clears up after an earlier death;
 //! - [`errors`]: one call fails, or all calls of a kind from some moment on, and the process goes on;
+//! - [`mending`]: the same for `check --repair`;
 //! - [`trash`]: the same for `trash restore` and `trash purge`;
 //! - [`writers`]: the registry was written to between the death and the next run;
 //! - [`power`]: of what was not waited for, any part may have reached the disk.
@@ -19,6 +20,7 @@
 mod cuts;
 mod disk;
 mod errors;
+mod mending;
 mod points;
 mod power;
 mod runs;

@@ -297,3 +297,38 @@ fn t55_a_single_wrong_digit_is_no_deletion_by_hand() {
         assert!(run.real.has("error", "the current link of app:v1 cannot be used (it names sha256:"));
     }
 }
+
+/// The blobs lie on a volume of their own, and that is not mounted: then every name is dangling, and none is to be
+/// dropped.
+#[test]
+fn t56_names_are_not_dropped_because_the_blobs_are_not_mounted() {
+    let repair = |tree: &Tree, flags: &[&str]| {
+        let root = tree.root();
+        let head = ["check", "--format", "json", "--repair", "--registry-stopped", root.to_str().unwrap()];
+        finish(regsweep(&[&head[..], &["--drop-dangling-tags", "--drop-dangling-revisions"], flags].concat()))
+    };
+    let tree = Tree::new();
+    let app = tree.repository("app");
+    let digests: Vec<String> = (0..30).map(|n| app.image(&format!("v{n}")).digest).collect();
+    let names = tree.objects();
+    let blobs = tree.v2().join("blobs");
+    fs::rename(&blobs, tree.beside().join("blobs")).unwrap();
+    fs::create_dir(&blobs).unwrap();
+    let run = repair(&tree, &[]);
+    run.exits(4);
+    assert!(run.stderr.contains("Is the whole volume mounted?"), "{}", run.stderr);
+    repair(&tree, &["--dry-run"]).exits(4);
+    // Or half of them are not.
+    fs::remove_dir(&blobs).unwrap();
+    fs::rename(tree.beside().join("blobs"), &blobs).unwrap();
+    digests[..20].iter().for_each(|digest| tree.remove(&tree.blob(digest)));
+    let run = repair(&tree, &[]);
+    run.exits(3);
+    assert!(run.report().has("error", "is the whole volume mounted?"), "{:#?}", run.report().findings());
+    let left = tree.objects();
+    assert!(names.iter().filter(|name| name.starts_with("app ")).all(|name| left.contains(name)));
+    // Who says that so many may go, means it.
+    let run = repair(&tree, &["--max-delete", "90"]);
+    run.exits(0);
+    assert_eq!((run.report().count("removed", "tags"), run.report().count("removed", "revisions")), (20, 20));
+}

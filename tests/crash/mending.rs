@@ -15,8 +15,8 @@ use regsweep::run::{self, Mending, Repaired};
 use regsweep::seam::{Answer, Kind, Operation, Seam};
 use rustix::io::Errno;
 
-use super::support::inside::{DeadFrom, Nth, for_each_on_all_cores, on_one_thread, sample};
-use super::support::tree::{Blob, Manifest, Tree};
+use crate::support::inside::{DeadFrom, Nth, for_each_on_all_cores, on_one_thread, sample};
+use crate::support::tree::{Blob, Manifest, Tree};
 
 /// ```text
 /// app   v1 => INDEX -> amd64 (its layer link is empty), arm64 (its revision link is gone)
