@@ -124,7 +124,7 @@ fn what_is_wrong_is_refused() {
         ("a new word", report.clone(), |it| it["outcome"] = json!("done"), "/outcome"),
         ("a new word for a tag", report.clone(), |it| it["retention"]["tags"][0]["because"] = json!("x"), "/because"),
         ("no digest", report, |it| it["retention"]["tags"][0]["digest"] = json!("sha256:12"), "/digest"),
-        ("a reason for a time", find("regsweep.position/1"), |it| it["at"] = json!(null), "/at"),
+        ("a time that is null", find("regsweep.position/1"), |it| it["at"] = json!(null), "/at"),
         ("a state", find("regsweep.trash/1"), |it| it["runs"] = json!([{"state": "gone"}]), "/runs/0/state"),
     ];
     let mut failures = Vec::new();
