@@ -10,6 +10,8 @@
 mod coverage;
 mod examples;
 mod names;
+#[path = "../support/source.rs"]
+mod source;
 mod traps;
 
 use std::collections::BTreeSet;

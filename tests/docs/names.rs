@@ -81,7 +81,7 @@ fn help(command: &[&str]) -> String {
 }
 
 /// The flags of other programs that the documentation names.
-const OTHER_PROGRAMS: [&str; 17] = [
+const OTHER_PROGRAMS: [&str; 18] = [
     "--all-targets",
     "--apparent-size",
     "--check",
@@ -97,6 +97,7 @@ const OTHER_PROGRAMS: [&str; 17] = [
     "--prune",
     "--release",
     "--repository-name",
+    "--schemafile",
     "--tag",
     "--test",
 ];

@@ -4,7 +4,8 @@
 //! - [`scenario`]: a dry run, a real run and a second run over such a tree, held to what every run owes;
 //! - [`real`]: a real registry, and [`image`], what is pushed to it;
 //! - [`inside`]: a run inside the test's process, with the test between it and the system;
-//! - [`process`], [`report`], [`fingerprint`], [`formats`]: what both need.
+//! - [`process`], [`report`], [`fingerprint`], [`formats`]: what both need;
+//! - [`source`]: words that stand in the source.
 
 #![allow(dead_code, unused_imports, reason = "each test crate uses its own part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
@@ -18,4 +19,5 @@ pub(crate) mod process;
 pub(crate) mod real;
 pub(crate) mod report;
 pub(crate) mod scenario;
+pub(crate) mod source;
 pub(crate) mod tree;
