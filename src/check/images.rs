@@ -238,6 +238,8 @@ impl Session<'_> {
     /// What is lost of an image: all of it, or some of its platforms.
     fn lost_below(&mut self, tag: Option<usize>, top: DigestId) -> Vec<Lost> {
         let mut lost: Vec<Lost> = Vec::new();
+        // By platform: an index may list any number of them.
+        let mut places: HashMap<Option<Box<str>>, usize> = HashMap::new();
         // Platforms in the order in which the index lists them; a list and no recursion.
         let mut pending: Vec<(DigestId, Option<Box<str>>)> = vec![(top, None)];
         let mut seen = HashSet::new();
@@ -255,16 +257,12 @@ impl Session<'_> {
             }
             let own = self.own(id, id == top);
             if !own.is_empty() {
-                match lost.iter_mut().find(|it| it.platform == platform) {
-                    Some(lost) => lost.lacks.extend(own.iter().cloned()),
-                    None => lost.push(Lost {
-                        tag,
-                        target: Some(top),
-                        platform: platform.clone(),
-                        tag_fault: None,
-                        lacks: own.to_vec(),
-                    }),
-                }
+                let place = *places.entry(platform.clone()).or_insert_with(|| {
+                    let platform = platform.clone();
+                    lost.push(Lost { tag, target: Some(top), platform, tag_fault: None, lacks: Vec::new() });
+                    lost.len() - 1
+                });
+                lost[place].lacks.extend(own.iter().cloned());
             }
             let Some(manifest) = library.manifest(id) else { continue };
             for child in manifest.children.iter().rev() {

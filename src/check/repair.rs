@@ -18,7 +18,7 @@ use crate::digest::Digest;
 use crate::finding::{FindingKind, Findings, Severity};
 use crate::interlock::brakes::{self, Percent};
 use crate::inventory::{DigestId, Inventory, LinkState, LookedAt, Repository, Tag};
-use crate::layout::{BLOBS, CURRENT, LINK, MANIFESTS, REPOSITORIES, RepositoryName, TAGS, blob_dir};
+use crate::layout::{BLOBS, CURRENT, LINK, MANIFESTS, REPOSITORIES, RepositoryName, TAGS, TagName, blob_dir};
 use crate::listing::library::Loaded;
 use crate::plan::{BlobPlan, Mend, MendedLink, Plan, Reason, RepositoryPlan};
 use crate::policy::{TagFate, judge, meant_by};
@@ -336,7 +336,8 @@ impl Mender<'_> {
 
     /// Revision links whose manifest is lost. One that something leads to which stays says what is lost, and stays.
     fn drop_revisions(&mut self, going: &mut RepositoryPlan) {
-        let stays = |tag: &Tag| !going.tags.iter().any(|(name, _)| Some(name) == tag.removable.as_ref());
+        let going_tags: HashSet<&TagName> = going.tags.iter().map(|(name, _)| name).collect();
+        let stays = |tag: &Tag| tag.removable.as_ref().is_none_or(|name| !going_tags.contains(name));
         let mut needed: HashSet<DigestId> = HashSet::new();
         for tag in self.repository.tags.iter().filter(|tag| stays(tag)) {
             match &tag.current {
