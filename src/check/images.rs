@@ -136,6 +136,8 @@ struct Session<'a> {
     own: HashMap<DigestId, Arc<[Lack]>>,
     nothing: Arc<[Lack]>,
     reached: HashSet<DigestId>,
+    /// Manifests in which, and below which, nothing is lost.
+    clean: HashSet<DigestId>,
     sparse: HashSet<DigestId>,
     answer: RepositoryImages,
 }
@@ -149,6 +151,7 @@ impl<'a> Judge<'a> {
             own: HashMap::new(),
             nothing: Arc::from([]),
             reached: HashSet::new(),
+            clean: HashSet::new(),
             sparse: HashSet::new(),
             answer: RepositoryImages::default(),
         };
@@ -236,22 +239,25 @@ impl Session<'_> {
     }
 
     /// What is lost of an image: all of it, or some of its platforms.
+    ///
+    /// What a stranger's index lists may be listed by any number of others, for any number of platforms. So each is
+    /// looked into once for an image, and for no other image again if nothing is lost in it.
     fn lost_below(&mut self, tag: Option<usize>, top: DigestId) -> Vec<Lost> {
         let mut lost: Vec<Lost> = Vec::new();
         // By platform: an index may list any number of them.
         let mut places: HashMap<Option<Box<str>>, usize> = HashMap::new();
-        // Platforms in the order in which the index lists them; a list and no recursion.
+        // In the order in which the index lists them; a list and no recursion.
         let mut pending: Vec<(DigestId, Option<Box<str>>)> = vec![(top, None)];
-        let mut seen = HashSet::new();
+        let mut seen: HashSet<DigestId> = HashSet::new();
         while let Some((id, platform)) = pending.pop() {
-            if !seen.insert((id, platform.clone())) {
+            if self.clean.contains(&id) {
                 continue;
             }
-            if tag.is_some() {
+            let is_first = seen.insert(id);
+            if is_first && tag.is_some() {
                 self.reached.insert(id);
             }
-            let library = self.judge.library;
-            if id != top && !self.is_expected_here(id) {
+            if id != top && (self.sparse.contains(&id) || !self.is_expected_here(id)) {
                 self.sparse.insert(id);
                 continue;
             }
@@ -262,9 +268,13 @@ impl Session<'_> {
                     lost.push(Lost { tag, target: Some(top), platform, tag_fault: None, lacks: Vec::new() });
                     lost.len() - 1
                 });
-                lost[place].lacks.extend(own.iter().cloned());
+                // Twice for one platform is once.
+                if is_first || lost[place].lacks.is_empty() {
+                    lost[place].lacks.extend(own.iter().cloned());
+                }
             }
-            let Some(manifest) = library.manifest(id) else { continue };
+            let library = self.judge.library;
+            let Some(manifest) = library.manifest(id).filter(|_| is_first) else { continue };
             for child in manifest.children.iter().rev() {
                 if matches!(library.get(child.id), Some(Loaded::Blob)) || self.is_lost_layer(child) {
                     continue;
@@ -272,6 +282,10 @@ impl Session<'_> {
                 let label = if child.is_attestation { Some("attestation".into()) } else { child.platform.clone() };
                 pending.push((child.id, label.or_else(|| platform.clone())));
             }
+        }
+        if lost.is_empty() {
+            // All that was seen was looked into, down to the last; but what an index need not have, a tag must.
+            self.clean.extend(seen.into_iter().filter(|id| !self.sparse.contains(id)));
         }
         lost
     }

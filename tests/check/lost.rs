@@ -286,3 +286,57 @@ fn every_kind_of_image_is_whole() {
         );
     }
 }
+
+/// ```text
+/// app   a => INDEX -> here, elsewhere (was never pushed)     the index is whole
+///       b => elsewhere                                       this tag is not
+///       c => INDEX of INDEX
+/// ```
+#[test]
+fn what_an_index_need_not_have_a_tag_must() {
+    let tree = Tree::new();
+    let app = tree.repository("app");
+    let (here, elsewhere) = (Manifest::docker("here", &["base"]), Manifest::docker("elsewhere", &["x"]));
+    app.push(&here);
+    let index = app.index("a", &[&here, &elsewhere]);
+    app.tag("b", &elsewhere);
+    app.index("c", &[&index]);
+    let run = check(&tree, &[]);
+    run.exits(3);
+    assert_eq!(lost(&run), names(["app:b"]));
+    assert_eq!(run.report().0["check"]["sparse"], 1);
+    // What several tags lead to is lost for each of them.
+    tree.remove(&tree.blob(here.blob_digests()[0]));
+    let told: Vec<String> = lost(&check(&tree, &[])).into_iter().collect();
+    assert_eq!(told, ["app:a (linux/amd64)", "app:b", "app:c (linux/amd64)"]);
+}
+
+/// ```text
+/// app   t1..t200 => INDEX -> 400 platforms of one INDEX -> 400 manifests that were never pushed
+/// ```
+#[test]
+fn an_index_of_indexes_is_looked_into_once() {
+    let tree = Tree::new();
+    let app = tree.repository("app");
+    let never: Vec<Manifest> = (0..400).map(|n| Manifest::docker(&format!("never {n}"), &[])).collect();
+    let inner = Manifest::index("inner", &never.iter().collect::<Vec<_>>());
+    app.push(&inner);
+    let outer: Vec<serde_json::Value> = (0..400)
+        .map(|n| {
+            serde_json::json!({"mediaType": "application/vnd.oci.image.index.v1+json", "size": inner.bytes.len(),
+                "digest": inner.digest, "platform": {"os": "linux", "architecture": format!("a{n}")}})
+        })
+        .collect();
+    let outer = serde_json::json!({"schemaVersion": 2, "manifests": outer,
+        "mediaType": "application/vnd.oci.image.index.v1+json"});
+    let outer = Manifest::raw(outer.to_string());
+    app.push(&outer);
+    (0..200).for_each(|n| app.tag(&format!("t{n}"), &outer));
+    // 400 x 400 x 200 looks would take minutes; the test for a hang is that it ends.
+    check(&tree, &[]).exits(0);
+    // Where something is lost each platform is named once for each tag.
+    tree.remove(&tree.blob(&inner.digest));
+    let run = check(&tree, &[]);
+    run.exits(3);
+    assert_eq!(lost(&run).len(), 400 * 200);
+}
