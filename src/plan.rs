@@ -39,6 +39,22 @@ pub enum Reason {
     Damaged,
 }
 
+impl Reason {
+    /// The word for it, as in the report.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Reason::Unreferenced => "unreferenced",
+            Reason::Untagged => "untagged",
+            Reason::Deleted => "deleted",
+            Reason::Expired => "expired",
+            Reason::Stale => "stale",
+            Reason::Dangling => "dangling",
+            Reason::Empty => "empty",
+            Reason::Damaged => "damaged",
+        }
+    }
+}
+
 impl From<Cause> for Reason {
     fn from(cause: Cause) -> Reason {
         match cause {

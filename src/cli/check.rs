@@ -185,12 +185,7 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
     let Repaired { checked, swept, removed, complaint } = ended;
     let nothing = Plan::default();
     let plan = checked.as_ref().map_or(&nothing, |checked| &checked.repair.plan);
-    let outcome = match &complaint {
-        Some(Complaint { how: How::Refused | How::NotThere, .. }) => Outcome::Refused,
-        Some(_) => Outcome::Incomplete,
-        None if swept.as_ref().is_some_and(|swept| !swept.is_complete) => Outcome::Incomplete,
-        None => Outcome::Complete,
-    };
+    let outcome = work::outcome(complaint.as_ref(), swept.as_ref());
     let mended = swept.as_ref().map_or(0, |swept| swept.mended);
     let left = afterwards.as_ref().map(|(checked, _)| checked);
     let mut report = Report {
@@ -204,7 +199,7 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
         started_at: began.at.to_string(),
         finished_at: Timestamp::now().to_string(),
         read_only,
-        scanned: checked.as_ref().map(scanned).unwrap_or_default(),
+        scanned: checked.as_ref().map(|checked| Scanned::of(&checked.inventory)).unwrap_or_default(),
         garbage: plan.totals(),
         removed,
         repositories: checked.as_ref().map(repositories).unwrap_or_default(),
@@ -248,19 +243,6 @@ fn data(args: &Args, opened: &Opened, began: Began) -> Result<(Option<DataReques
     let position = Position::of(args.data.position.as_deref(), opened.registry.root())?;
     request.from = position.read()?;
     Ok((Some(request), Some(position)))
-}
-
-fn scanned(checked: &Checked) -> Scanned {
-    let inventory = &checked.inventory;
-    Scanned {
-        repositories: inventory.repositories.len() as u64,
-        revisions: inventory.revisions(),
-        tags: inventory.tags(),
-        layer_links: inventory.layer_links(),
-        uploads: inventory.uploads(),
-        blobs: inventory.digests.blobs().len() as u64,
-        ..Scanned::default()
-    }
 }
 
 fn repositories(checked: &Checked) -> Vec<RepositoryReport> {

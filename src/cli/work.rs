@@ -128,7 +128,7 @@ impl Work<'_> {
         ended: Ended,
         advice: &dyn Fn(&Report<'_>, bool) -> Vec<String>,
     ) -> Result<Exit, Failure> {
-        let outcome = outcome(&ended);
+        let outcome = outcome(ended.complaint.as_ref(), ended.swept.as_ref());
         let Ended { collection, usage, swept, removed, complaint } = ended;
         let nothing = Plan::default();
         let plan = collection.as_ref().map_or(&nothing, |collection| &collection.plan);
@@ -201,26 +201,21 @@ impl Work<'_> {
     }
 }
 
-fn outcome(ended: &Ended) -> Outcome {
-    match &ended.complaint {
+/// How a command ended.
+pub(crate) fn outcome(complaint: Option<&Complaint>, swept: Option<&Swept>) -> Outcome {
+    match complaint {
         Some(Complaint { how: How::Refused | How::NotThere, .. }) => Outcome::Refused,
         Some(_) => Outcome::Incomplete,
-        None if ended.swept.as_ref().is_some_and(|swept| !swept.is_complete) => Outcome::Incomplete,
+        None if swept.is_some_and(|swept| !swept.is_complete) => Outcome::Incomplete,
         None => Outcome::Complete,
     }
 }
 
 fn scanned(collection: &Collection) -> Scanned {
-    let inventory = &collection.inventory;
     Scanned {
-        repositories: inventory.repositories.len() as u64,
-        revisions: inventory.revisions(),
-        tags: inventory.tags(),
-        layer_links: inventory.layer_links(),
-        uploads: inventory.uploads(),
-        blobs: inventory.digests.blobs().len() as u64,
         untagged_revisions_kept: collection.marking.repositories.iter().map(|marking| marking.untagged_kept).sum(),
         young_blobs_kept: collection.young_blobs,
+        ..Scanned::of(&collection.inventory)
     }
 }
 

@@ -75,7 +75,7 @@ pub fn actions(out: &mut dyn Write, plan: &Plan) -> io::Result<()> {
 }
 
 fn action(out: &mut dyn Write, action: &Action<'_>) -> io::Result<()> {
-    let mut line = format!("{:<12} {:<13}", kind(action.kind), reason(action.reason));
+    let mut line = format!("{:<12} {:<13}", kind(action.kind), action.reason.name());
     if let Some(repository) = action.repository {
         line.push(' ');
         line.push_str(repository.as_str());
@@ -362,7 +362,7 @@ fn why(reasons: impl Iterator<Item = Reason>) -> String {
         Reason::Deleted => "taken out",
         Reason::Dangling => "of something gone",
         Reason::Empty => "left of removed ones",
-        other => self::reason(*other),
+        other => other.name(),
     };
     reasons.iter().map(phrase).collect::<Vec<_>>().join(", ")
 }
@@ -376,19 +376,6 @@ pub(super) fn kind(kind: ActionKind) -> &'static str {
         ActionKind::Upload => "upload",
         ActionKind::Blob => "blob",
         ActionKind::Repository => "repository",
-    }
-}
-
-pub(super) fn reason(reason: Reason) -> &'static str {
-    match reason {
-        Reason::Unreferenced => "unreferenced",
-        Reason::Untagged => "untagged",
-        Reason::Deleted => "deleted",
-        Reason::Expired => "expired",
-        Reason::Stale => "stale",
-        Reason::Dangling => "dangling",
-        Reason::Empty => "empty",
-        Reason::Damaged => "damaged",
     }
 }
 

@@ -16,6 +16,7 @@ use serde::{Serialize, Serializer};
 use crate::collect::NextGc;
 use crate::finding::{Finding, Severity};
 use crate::interlock::evidence::ReadOnly;
+use crate::inventory::Inventory;
 use crate::plan::{Plan, Totals};
 
 /// The schema of the report.
@@ -66,6 +67,21 @@ pub struct Scanned {
     pub untagged_revisions_kept: u64,
     /// Blobs that nothing needs and that stay, because they or links to them are too young.
     pub young_blobs_kept: u64,
+}
+
+impl Scanned {
+    /// What a scan saw.
+    pub fn of(inventory: &Inventory) -> Scanned {
+        Scanned {
+            repositories: inventory.repositories.len() as u64,
+            revisions: inventory.revisions(),
+            tags: inventory.tags(),
+            layer_links: inventory.layer_links(),
+            uploads: inventory.uploads(),
+            blobs: inventory.digests.blobs().len() as u64,
+            ..Scanned::default()
+        }
+    }
 }
 
 /// One repository.

@@ -8,20 +8,6 @@ use regsweep::why::{Answer, Trace, TraceKind, What};
 
 use super::human::{Style, time};
 
-/// The reason as the report has it.
-pub(super) fn word(reason: Reason) -> &'static str {
-    match reason {
-        Reason::Unreferenced => "unreferenced",
-        Reason::Untagged => "untagged",
-        Reason::Deleted => "deleted",
-        Reason::Expired => "expired",
-        Reason::Stale => "stale",
-        Reason::Dangling => "dangling",
-        Reason::Empty => "empty",
-        Reason::Damaged => "damaged",
-    }
-}
-
 /// Writes why it goes.
 ///
 /// # Errors
@@ -45,7 +31,7 @@ pub(super) fn write(out: &mut dyn Write, answer: &Answer<'_>, style: Style) -> i
         (Some(name), false) if reason != Reason::Unreferenced => format!(" in {name}"),
         _ => String::new(),
     };
-    style.line(out, &format!("garbage{place} ({}): {why}", word(reason)))?;
+    style.line(out, &format!("garbage{place} ({}): {why}", reason.name()))?;
     if answer.chains.as_ref().is_some_and(|chains| chains.count > 0) {
         style.line(out, "Its blob stays: the chains below need it.")?;
     }
@@ -100,7 +86,7 @@ fn text(trace: &Trace, answer: &Answer<'_>, style: Style) -> String {
         Some(part) => format!("it is {} of {repository}@{digest}", named(part)),
         None => format!("{repository}@{digest} leads to it"),
     };
-    let reason = trace.reason.map(word).unwrap_or_default();
+    let reason = trace.reason.map(Reason::name).unwrap_or_default();
     match trace.kind {
         TraceKind::DeletedRevision => {
             format!("- {who}, whose revision link was taken out {at} (the time of its folder)")

@@ -273,7 +273,7 @@ pub(super) fn repository(out: &mut dyn Write, it: &RepositorySummary, style: Sty
         style.line(out, &if why == "tag" { count } else { format!("{count}: {why}") })?;
     }
     for (reason, count) in &it.tags_going {
-        style.line(out, &format!("{}: {}", counted(*count, "tag goes", "tags go"), garbage::word(*reason)))?;
+        style.line(out, &format!("{}: {}", counted(*count, "tag goes", "tags go"), reason.name()))?;
     }
     for (kind, count) in &it.untagged_kept {
         let count = counted(*count, "more manifest stays", "more manifests stay");
@@ -284,7 +284,7 @@ pub(super) fn repository(out: &mut dyn Write, it: &RepositorySummary, style: Sty
             Reason::Empty => ("folder of a deleted revision goes", "folders of deleted revisions go"),
             _ => ("manifest goes", "manifests go"),
         };
-        style.line(out, &format!("{}: {}", counted(*count, one, many), garbage::word(*reason)))?;
+        style.line(out, &format!("{}: {}", counted(*count, one, many), reason.name()))?;
     }
     if it.layer_links_unneeded > 0 {
         let count = counted(it.layer_links_unneeded, "layer link is", "layer links are");

@@ -88,7 +88,7 @@ fn actions(report: &Report<'_>) -> Option<Table> {
         return None;
     }
     let row = |((kind, reason), (count, bytes)): ((ActionKind, Reason), (u64, u64))| {
-        let words = [human::kind(kind), human::reason(reason)].map(|word| Cell::Text(word.to_owned()));
+        let words = [human::kind(kind), reason.name()].map(|word| Cell::Text(word.to_owned()));
         [words.to_vec(), vec![Cell::Count(count), Cell::Bytes(bytes)]].concat()
     };
     let rows = sums.into_iter().map(row).collect();
