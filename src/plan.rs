@@ -183,6 +183,11 @@ impl Mend {
         }
     }
 
+    /// The folder of the tag, where it is one's.
+    pub fn tag_folder(&self) -> Option<PathBuf> {
+        Some(Item::Tag(self.repository.clone(), self.tag()?.clone()).path())
+    }
+
     /// What kind of link it is, as it stands in the report.
     pub fn kind(&self) -> ActionKind {
         match &self.link {

@@ -95,6 +95,24 @@ impl BlobStates {
         }
     }
 
+    /// Every blob that is whole, as far as that is known, with its size: those that were listed, and those that are
+    /// named and lie behind symbolic links. In the order of their digests.
+    pub fn whole(&self, digests: &Digests) -> Vec<(DigestId, u64)> {
+        let listed = digests.blobs().ids().filter_map(|id| Some((id, self.size(id)?)));
+        let mut whole: Vec<(DigestId, u64)> = listed.collect();
+        let count = whole.len();
+        let linked = self.others.iter().filter(|(id, _)| id.index() >= self.sizes.len());
+        whole.extend(linked.filter_map(|(id, state)| match state {
+            BlobState::Whole(bytes) => Some((*id, *bytes)),
+            BlobState::Missing | BlobState::Damaged(_) | BlobState::Unreadable(_) => None,
+        }));
+        // The numbers of listed blobs are in the order of their digests, and those of others are not.
+        if whole.len() > count {
+            whole.sort_by_cached_key(|(id, _)| digests.digest(*id));
+        }
+        whole
+    }
+
     /// Those that were listed and are not whole, whether or not anything names them. One that is missing has a folder,
     /// and nothing in it.
     pub fn faulty(&self) -> impl Iterator<Item = (DigestId, &BlobState)> {

@@ -135,8 +135,7 @@ pub(super) fn read(
     meter: &Meter,
 ) -> Read {
     let began = Instant::now();
-    let all: Vec<(DigestId, u64)> =
-        digests.blobs().ids().filter_map(|id| states.size(id).map(|bytes| (id, bytes))).collect();
+    let all = states.whole(digests);
     let mut answer =
         Read { of_blobs: all.len() as u64, of_bytes: all.iter().map(|(_, bytes)| bytes).sum(), ..Read::default() };
     let (chosen, mut next) = choose(digests, all, request, answer.of_bytes);
@@ -224,7 +223,7 @@ fn choose(
         all.sort_by_key(|&(id, bytes)| (std::cmp::Reverse(bytes), id));
         return (all, None);
     }
-    // Numbers of blobs are in the order of their digests.
+    // They are in the order of their digests.
     let begin = request.from.as_ref().map_or(0, |from| all.partition_point(|(id, _)| digests.digest(*id) < *from));
     all.rotate_left(begin);
     let enough = match request.subset {

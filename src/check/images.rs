@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::blobs::{BlobState, BlobStates};
 use super::links::{self, RepositoryLinks, Wrong};
+use crate::digest::Algorithm;
 use crate::inventory::{DigestId, Digests, LinkState, Repository, Tag, read_link};
 use crate::layout::{CURRENT, LINK, MANIFESTS, TAGS};
 use crate::listing::library::{Child, Library, Loaded, Manifest};
@@ -293,13 +294,21 @@ impl Session<'_> {
     /// Whether an entry of an index is a layer that was here once.
     fn is_lost_layer(&self, child: &Child) -> bool {
         child.expect == Expect::Unknown
-            && matches!(self.judge.library.get(child.id), Some(Loaded::Missing))
+            && matches!(self.judge.library.get(child.id), Some(Loaded::Missing | Loaded::Damaged(_)))
             && self.repository.has_layer_link(child.id)
     }
 
-    /// Whether an entry of an index was pushed here. If its revision link is gone, the links of all that it needs tell.
+    /// Whether an entry of an index was pushed here. If its revision link is gone, the links of all that it needs tell;
+    /// an empty folder is what a deletion leaves.
     fn is_expected_here(&self, id: DigestId) -> bool {
         if self.has_revision(id) {
+            return true;
+        }
+        if self.repository.revision(id).is_some() {
+            return false;
+        }
+        // It is somewhere, and nobody knows what it needs: then it is told.
+        if matches!(self.judge.library.get(id), Some(Loaded::Damaged(_) | Loaded::Unreadable(_))) {
             return true;
         }
         self.judge.library.manifest(id).is_some_and(|it| self.judge.has_all_links(self.repository, it))
@@ -346,7 +355,7 @@ impl Session<'_> {
                             }
                         }
                         // An index may list layers, as a build cache does; one that was linked here was here.
-                        Some(Loaded::Missing) if self.is_lost_layer(child) => {
+                        Some(Loaded::Missing | Loaded::Damaged(_)) if self.is_lost_layer(child) => {
                             self.blob(Part::Layer, child.id, child.bytes, &mut lack);
                         }
                         _ => {}
@@ -366,7 +375,13 @@ impl Session<'_> {
     }
 
     fn blob(&self, part: Part, id: DigestId, should_be: Option<u64>, lack: &mut impl FnMut(Part, DigestId, Fault)) {
-        match self.judge.blobs.of(id) {
+        let mut state = self.judge.blobs.of(id);
+        if state == BlobState::Missing
+            && let Some(alias) = self.alias(id)
+        {
+            state = self.judge.blobs.of(alias);
+        }
+        match state {
             BlobState::Whole(is) => match should_be {
                 Some(should_be) if should_be != is => lack(part, id, Fault::Size { is, should_be }),
                 _ => {}
@@ -377,6 +392,18 @@ impl Session<'_> {
         }
         if let Some(wrong) = self.layer_link(id) {
             lack(part, id, Fault::Link(wrong));
+        }
+    }
+
+    /// The blob that is served under a sha512 name: registries have linked those under their sha256 names.
+    fn alias(&self, id: DigestId) -> Option<DigestId> {
+        let Judge { registry, digests, .. } = self.judge;
+        if digests.digest(id).algorithm() == Algorithm::Sha256 {
+            return None;
+        }
+        match self.repository.read_layer_link(registry, digests, id) {
+            LinkState::Target(target) => (target != id).then_some(target),
+            LinkState::Absent | LinkState::Damaged(_) | LinkState::Unreadable(_) => None,
         }
     }
 

@@ -27,8 +27,9 @@ pub use repair::{MOST_ASIDE, Repair, Wishes};
 pub use tell::{DamagedBlob, LostImage, Problem};
 
 use crate::digest::Digest;
-use crate::finding::Findings;
+use crate::finding::{FindingKind, Findings, Severity};
 use crate::inventory::{self, DigestId, Digests, Inventory, LinkState, Repository};
+use crate::layout::blob_dir;
 use crate::listing::library::{Library, Loaded};
 use crate::progress::{Phase, Watch};
 use crate::registry::Registry;
@@ -41,6 +42,8 @@ pub struct Request {
     pub data: Option<DataRequest>,
     /// What is to be mended; `None` if nothing is.
     pub repair: Option<Wishes>,
+    /// Blobs of which somebody knows that they are not whole, because they were read before.
+    pub known: Vec<(Digest, BlobState)>,
 }
 
 /// How much was looked at. All are counts.
@@ -79,6 +82,8 @@ pub struct Checked {
     pub damaged: Vec<DamagedBlob>,
     /// What was read of the blobs; `None` if that was not asked for.
     pub data: Option<Read>,
+    /// Blobs that were read, and are not whole or could not be read.
+    pub known: Vec<(Digest, BlobState)>,
     /// What is to be mended; empty if that was not asked for.
     pub repair: Repair,
     /// How long each phase took, in seconds.
@@ -120,6 +125,17 @@ pub fn check(
     let mut states = BlobStates::look(registry, digests, &named, &meter);
     phase_ends(Phase::Check);
 
+    for (id, loaded) in library.all() {
+        if let (Loaded::Damaged(why), true) = (loaded, digests.is_blob(id)) {
+            states.note(id, BlobState::Damaged(why.clone()));
+        }
+    }
+    for (digest, state) in &request.known {
+        let id = digests.id(digest);
+        if states.is_whole(id) {
+            states.note(id, state.clone());
+        }
+    }
     let data = request.data.as_ref().map(|request| {
         let meter = watch.begin(Phase::Read);
         let read = data::read(registry, digests, &mut states, request, &meter);
@@ -148,7 +164,14 @@ pub fn check(
         ..telling.counts()
     };
     drop(library);
-    Checked { inventory, counts, lost, damaged, data, repair, seconds }
+    if let Some(DataRequest { subset: Subset::These(these), .. }) = &request.data {
+        for digest in these.iter().filter(|digest| states.of(digests.id(digest)) == BlobState::Missing) {
+            let message = format!("{digest} was to be read, and is not in the blob store");
+            findings.add(Severity::Error, FindingKind::MissingBlob, None, &blob_dir(digest), message);
+        }
+    }
+    let known = states.faulty().map(|(id, state)| (digests.digest(id), state.clone())).collect();
+    Checked { inventory, counts, lost, damaged, data, known, repair, seconds }
 }
 
 /// The manifests that a repository names: revisions that have a link, what tags point at, and where a tag's link cannot

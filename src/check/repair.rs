@@ -35,8 +35,8 @@ pub struct Wishes {
     pub max_aside: Option<Percent>,
 }
 
-/// How much of a store may be put aside or dropped without anybody saying so, in percent. Where more is wrong it is not single
-/// files that are damaged: what the volume gives is wrong, and tomorrow it may be right again.
+/// How much of a store may be put aside or dropped without anybody saying so, in percent. Where more is wrong it is not
+/// single files that are damaged: what the volume gives is wrong, and tomorrow it may be right again.
 pub const MOST_ASIDE: f64 = 10.0;
 /// So many may be, however few there are.
 const ALWAYS_ASIDE: usize = 10;
@@ -93,7 +93,7 @@ pub(super) fn plan(
     }
     repair.plan.mends.sort();
     repair.plan.repositories.sort_by(|a, b| a.name.cmp(&b.name));
-    put_aside(judge, images, findings, &mut repair);
+    put_aside(judge, inventory, images, findings, &mut repair);
     let allowed = Allowed(wishes.max_aside);
     let (aside, blobs) = (repair.plan.blobs.len(), judge.digests.blobs().len());
     if let Some(more_than) = allowed.is_exceeded_by(aside, blobs) {
@@ -190,6 +190,12 @@ impl Mender<'_> {
         let mut going = RepositoryPlan::of(name.clone());
         self.drop_tags(&mut going);
         self.drop_revisions(&mut going);
+        // Nothing is written into what goes: half a tag would be left of it.
+        let goes = |tag: &TagName| going.tags.binary_search_by(|(name, _)| name.cmp(tag)).is_ok();
+        self.mends.retain(|(link, _), _| match link {
+            MendedLink::TagHistory(tag) | MendedLink::Tag(tag) => !goes(tag),
+            MendedLink::LayerLink | MendedLink::Revision => true,
+        });
         going
     }
 
@@ -258,30 +264,28 @@ impl Mender<'_> {
         for &id in history {
             match registry.v2().stamp_of(history_link(self.repository, &tag.name, digests, id)) {
                 Ok(Some(stamp)) => times.push((stamp.modified(), id)),
-                // An entry without a link is none.
-                Ok(None) => {}
+                // A push that was cut off may have left it so: then this is what the tag points at.
+                Ok(None) => return self.leave(&path, "an entry of its history has no link; push it again"),
                 Err(_) => return self.leave(&path, "its history cannot be read"),
             }
         }
         times.sort_unstable();
         let Some(&(newest, id)) = times.last() else { return self.leave(&path, "it has no history") };
-        if let [.., (before, _), _] = times[..] {
-            // What the system says of the current link, or of its folder where there is none.
-            let folder = path.parent().unwrap_or(Path::new(""));
-            let written = match registry.v2().stamp_of(&path) {
-                Ok(None) => registry.v2().stamp_of(folder).ok().flatten(),
-                stamp => stamp.ok().flatten(),
-            };
-            let is_of_that_push =
-                written.is_some_and(|stamp| (stamp.modified().0 - newest.0).abs() <= WRITTEN_TOGETHER);
-            if before == newest || !is_of_that_push {
-                let why = format!(
-                    "it has pointed at {} manifests, and their times do not tell at which last; write the right digest \
-                     into it, or push it again",
-                    times.len()
-                );
-                return self.leave(&path, &why);
-            }
+        // What the system says of the current link, or of its folder where there is none.
+        let written = match registry.v2().stamp_of(&path) {
+            Ok(None) => registry.v2().stamp_of(path.parent().unwrap_or(Path::new(""))).ok().flatten(),
+            stamp => stamp.ok().flatten(),
+        };
+        let is_of_that_push = written.is_some_and(|stamp| (stamp.modified().0 - newest.0).abs() <= WRITTEN_TOGETHER);
+        // A copy that was made without its times has them all within moments, in whatever order.
+        let is_alone = times.len() < 2 || newest.0 - times[times.len() - 2].0.0 > WRITTEN_TOGETHER;
+        if !is_of_that_push || !is_alone {
+            let why = format!(
+                "it has pointed at {} manifests, and their times do not tell at which last; write the right digest \
+                 into it, or push it again",
+                times.len()
+            );
+            return self.leave(&path, &why);
         }
         let has_link = self.repository.revision(id).is_some_and(|it| it.link == LinkState::Target(id))
             || self.mends.contains_key(&(MendedLink::Revision, id));
@@ -301,7 +305,13 @@ impl Mender<'_> {
 
     /// A tag whose current link has a few wrong digits, and which it meant is known.
     fn slip(&mut self, name: &RepositoryName, tag: &Tag, meant: DigestId) {
-        let (LinkState::Target(target), Some(tag)) = (&tag.current, tag.removable.clone()) else { return };
+        let (LinkState::Target(target), Some(name_of_tag)) = (&tag.current, tag.removable.clone()) else { return };
+        if self.judge.library.manifest(meant).is_none() {
+            let mut path = self.repository.path.join(MANIFESTS);
+            path.extend([TAGS, &tag.name, CURRENT, LINK]);
+            return self.leave(&path, "the manifest that it meant is missing or damaged; push it again");
+        }
+        let tag = name_of_tag;
         let (target, digest) = (self.judge.digests.digest(*target), self.judge.digests.digest(meant));
         let link = MendedLink::Tag(tag);
         let was = format!("named {target}, which is nowhere");
@@ -314,7 +324,7 @@ impl Mender<'_> {
         for tag in &self.repository.tags {
             let target = match judge(self.repository, tag, self.judge.digests) {
                 TagFate::Root(id) if self.is_lost(id) => id,
-                TagFate::Dangling(id) if !self.mends.contains_key(&(MendedLink::Revision, id)) => id,
+                TagFate::Dangling(id) if self.is_lost(id) => id,
                 _ => continue,
             };
             let Some(name) = tag.removable.clone().filter(|_| self.wishes.drop_dangling_tags) else {
@@ -379,7 +389,13 @@ impl Mender<'_> {
 }
 
 /// Blobs that are not what their digests name. They are in the way: a registry takes what is there for what is pushed.
-fn put_aside(judge: Judge<'_>, images: &[RepositoryImages], findings: &Findings, repair: &mut Repair) {
+fn put_aside(
+    judge: Judge<'_>,
+    inventory: &Inventory,
+    images: &[RepositoryImages],
+    findings: &Findings,
+    repair: &mut Repair,
+) {
     let Judge { registry, digests, library, blobs } = judge;
     let sizes = images.iter().flat_map(|images| &images.lost).flat_map(|lost| &lost.lacks);
     let suspects = sizes.filter(|lack| matches!(lack.fault, Fault::Size { .. } | Fault::Damaged(_))).map(|it| it.id);
@@ -390,8 +406,25 @@ fn put_aside(judge: Judge<'_>, images: &[RepositoryImages], findings: &Findings,
     suspects.sort_unstable();
     suspects.dedup();
     let examined: Vec<BlobState> = suspects.par_iter().map(|(digest, _)| data::examine(registry, digest)).collect();
+    // As long as a damaged manifest lies where it is, a collection keeps whatever it may need. Of a tagged one it does
+    // so also when it is missing.
+    let is_linked = |id| {
+        let links = inventory.repositories.iter().filter_map(|repository| repository.revision(id));
+        links.into_iter().any(|revision| revision.link != LinkState::Absent)
+    };
+    let is_manifest = |id| matches!(library.get(id), Some(Loaded::Damaged(_)));
+    let tagged: HashSet<DigestId> = images
+        .iter()
+        .flat_map(|images| images.lost.iter().filter(|lost| lost.tag.is_some()))
+        .flat_map(|lost| lost.lacks.iter().map(|lack| lack.id))
+        .collect();
     for ((digest, id), state) in suspects.into_iter().zip(examined) {
         let why = match state {
+            BlobState::Damaged(_) if is_manifest(id) && !(tagged.contains(&id) && is_linked(id)) => {
+                "no tag leads to this manifest by a link, and gc keeps what it may need as long as it is here; rm \
+                 takes it out"
+                    .to_owned()
+            }
             BlobState::Damaged(_) if !digests.is_blob(id) || digests.blobs().is_linked(id) => {
                 "a symbolic link leads here".to_owned()
             }

@@ -267,6 +267,10 @@ impl Telling<'_> {
                 };
                 (Problem::Missing, format!("{name} is missing"), mend)
             }
+            Fault::Damaged(why) if needed.part == Some(Part::Manifest) && needed.tags == 0 => {
+                let mend = "As long as it is here gc keeps what it may need; rm takes it out".to_owned();
+                (Problem::Damaged, format!("{name} is damaged ({why})"), mend)
+            }
             Fault::Damaged(why) => {
                 let mend = if needed.tags + needed.untagged > 0 {
                     format!("check --repair puts it aside, so that a push can replace it; then {again}")

@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use jiff::Timestamp;
 use regsweep::check::{self, Checked, DataRequest, MOST_ASIDE, Subset, Wishes};
 use regsweep::digest::Digest;
-use regsweep::finding::{Findings, Severity};
+use regsweep::finding::{Finding, FindingKind, Findings, Severity};
 use regsweep::layout::shown_path;
 use regsweep::plan::Plan;
 use regsweep::report::{CheckReport, Outcome, PhaseReport, Report, RepositoryReport, SCHEMA, Scanned, Tool};
@@ -14,6 +14,7 @@ use regsweep::run::{self, Complaint, How, Mending, Repaired};
 use regsweep::threads::MOST;
 use regsweep::usage;
 
+use super::files;
 use super::position::Position;
 use super::progress::{Look, Shown};
 use super::target::{self, Age, Evidence, Opened, Share, Target};
@@ -126,8 +127,13 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
     }
     let opened = args.target.open(args.evidence.config())?;
     let registry = &opened.registry;
+    args.output.is_outside(registry)?;
+    args.data.position.iter().try_for_each(|path| files::is_outside(path, registry))?;
     if registry.has_above(1, "lockfiles/database-in-use") {
         output::error("this registry keeps its metadata in a database: what its folders say may be long out of date");
+    }
+    if registry.has_above(3, "scheduler-state.json") {
+        output::error("this is a pull-through cache: what nobody has pulled yet is not here, and counts as missing");
     }
     let (data, position) = data(args, &opened, began)?;
     let repair = args.repair.repair.then(|| Wishes {
@@ -136,7 +142,7 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
         max_aside: args.repair.max_delete.as_ref().map(|share| share.percent),
     });
     let read_only = args.evidence.gather(&opened)?;
-    let request = check::Request { data, repair };
+    let request = check::Request { data, repair, known: Vec::new() };
     let findings = Findings::default();
     let shown = Shown::new(Look::suitable(args.output.quiet));
     let jobs = args.jobs.unwrap_or_else(|| target::jobs(registry));
@@ -169,7 +175,9 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
         if ended.swept.is_some() {
             // What counts is what a client meets now. It takes no lock: a run that begins meanwhile is welcome.
             let left = Findings::default();
-            let checked = run::check(registry, &check::Request::default(), &left, &shown);
+            // What was read and is still there is as damaged as it was.
+            let known = ended.checked.as_ref().map(|checked| checked.known.clone()).unwrap_or_default();
+            let checked = run::check(registry, &check::Request { known, ..check::Request::default() }, &left, &shown);
             afterwards = Some((checked, left.into_sorted()));
         }
         measure();
@@ -222,6 +230,8 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
         Some((_, left)) => left.iter().any(|finding| is_error(finding.severity)),
         None => report.findings.iter().any(|finding| is_error(finding.severity)),
     };
+    let is_unmended = |finding: &Finding| finding.kind == FindingKind::NotMended && is_error(finding.severity);
+    let has_damage = has_damage || report.findings.iter().any(is_unmended);
     let done = if has_damage || outcome == Outcome::Incomplete { Exit::Damage } else { Exit::Done };
     work::deliver(&report, usage.as_ref(), &args.output, complaint, done)
 }
@@ -241,7 +251,7 @@ fn data(args: &Args, opened: &Opened, began: Began) -> Result<(Option<DataReques
         return Ok((Some(request), None));
     }
     let position = Position::of(args.data.position.as_deref(), opened.registry.root())?;
-    request.from = position.read()?;
+    request.from = position.read(opened.registry.root())?;
     Ok((Some(request), Some(position)))
 }
 
@@ -312,8 +322,11 @@ fn advice(args: &Args, report: &Report<'_>) -> Vec<String> {
         advice.push(text.to_owned());
     }
     if let Some(run) = report.run.as_ref().filter(|_| !report.removed.is_nothing()) {
+        // A name that was dropped leads to something that is lost.
+        let has_names = report.removed.tags.count + report.removed.revisions.count > 0;
+        let allow = if has_names { " --allow-missing" } else { "" };
         advice.push(format!(
-            "what went is kept in run {run}: `regsweep trash restore{evidence} {registry} {run}` brings it back, \
+            "what went is kept in run {run}: `regsweep trash restore{allow}{evidence} {registry} {run}` brings it back, \
              `regsweep trash purge {registry}` frees the space"
         ));
     }

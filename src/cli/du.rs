@@ -141,6 +141,7 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
     let asked = asked.collect::<Result<Vec<Asked>, String>>().map_err(|why| Failure::usage(anyhow!(why)))?;
     let opened = args.target.open(None)?;
     let registry = &opened.registry;
+    args.html.iter().try_for_each(|path| files::is_outside(path, registry))?;
     if registry.has_above(1, "lockfiles/database-in-use") {
         output::error("this registry keeps its metadata in a database: what its folders say may be long out of date");
     }

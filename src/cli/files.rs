@@ -4,26 +4,57 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use regsweep::layout::shown_path;
+use regsweep::registry::Registry;
 use regsweep::report::html::{self, Page};
 
 use super::Failure;
 
-/// Replaces a file as a whole: whoever reads it sees what was there before, or this.
+/// Replaces a file as a whole: whoever reads it sees what was there before, or this. A symbolic link leads to the file
+/// that is replaced; what is no regular file (a device, a pipe) is written to and stays what it is.
 ///
 /// # Errors
 /// Whatever the system says.
 #[expect(clippy::disallowed_methods, reason = "the operator named this file; it is no part of the registry")]
 pub(crate) fn replace(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
+    let path = match std::fs::canonicalize(path) {
+        Ok(real) => real,
+        Err(error) if error.kind() == io::ErrorKind::NotFound && path.symlink_metadata().is_err() => path.to_owned(),
+        Err(error) => return Err(error),
+    };
+    if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+        let mut out = BufWriter::new(File::options().write(true).open(&path)?);
+        write(&mut out)?;
+        return out.flush();
+    }
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".tmp");
+    name.push(format!(".{}.tmp", std::process::id()));
     let temporary = path.with_file_name(name);
-    let mut out = BufWriter::new(File::create(&temporary)?);
-    write(&mut out)?;
-    out.flush()?;
-    out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-    std::fs::rename(&temporary, path)
+    // Never through a symbolic link that somebody has laid there.
+    let mut out = BufWriter::new(File::options().write(true).create_new(true).open(&temporary)?);
+    let written = (|| {
+        write(&mut out)?;
+        out.flush()?;
+        out.get_ref().sync_all()?;
+        std::fs::rename(&temporary, &path)
+    })();
+    if written.is_err() {
+        // Why it could not be written is what there is to say.
+        drop(std::fs::remove_file(&temporary));
+    }
+    written
+}
+
+/// A file that is written for the operator does not belong among the registry's.
+pub(crate) fn is_outside(path: &Path, registry: &Registry) -> Result<(), Failure> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let is_inside = |path: &Path| path.canonicalize().is_ok_and(|real| real.starts_with(registry.root()));
+    if is_inside(folder) || is_inside(path) {
+        let path = shown_path(path);
+        return Err(Failure::usage(anyhow!("{path} lies in the registry's own folders: name a file somewhere else")));
+    }
+    Ok(())
 }
 
 /// Writes a page for a browser.

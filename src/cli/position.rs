@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 use regsweep::digest::{Algorithm, Digest};
-use regsweep::layout::shown_path;
+use regsweep::layout::{shown, shown_path};
 use serde::{Deserialize, Serialize};
 
 use super::{Failure, files, output};
@@ -54,12 +54,13 @@ impl Position {
     }
 
     /// Where the last run left off; `None` if there was none, or it came to the end.
-    pub(crate) fn read(&self) -> Result<Option<Digest>, Failure> {
+    pub(crate) fn read(&self, root: &Path) -> Result<Option<Digest>, Failure> {
         let wrong = |why: String| {
             let path = shown_path(&self.path);
             Failure::usage(anyhow!("{path} does not say where to go on ({why}): remove it, and reading begins anew"))
         };
         let size = match std::fs::metadata(&self.path) {
+            Ok(metadata) if !metadata.is_file() => return Err(wrong("no regular file".to_owned())),
             Ok(metadata) => metadata.len(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(wrong(error.to_string())),
@@ -71,6 +72,10 @@ impl Position {
         let read: Remembered = serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
         if read.schema != SCHEMA {
             return Err(wrong(format!("it is no {SCHEMA}")));
+        }
+        if read.root != shown_path(root) {
+            let root = shown(read.root.as_bytes());
+            return Err(wrong(format!("it is of another registry, {root}: each needs a file of its own")));
         }
         Ok(read.next)
     }

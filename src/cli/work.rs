@@ -13,6 +13,7 @@ use regsweep::interlock::evidence::ReadOnly;
 use regsweep::layout::shown_path;
 use regsweep::plan::Plan;
 use regsweep::progress::Phase;
+use regsweep::registry::Registry;
 use regsweep::report::human::{self, Style};
 use regsweep::report::page;
 use regsweep::report::{Outcome, PhaseReport, Report, RepositoryReport, RetentionReport, SCHEMA, Scanned, Tool};
@@ -51,6 +52,13 @@ pub(crate) struct Output {
     /// as `du` does.
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
+}
+
+impl Output {
+    /// The files that are to be written are not among the registry's.
+    pub(crate) fn is_outside(&self, registry: &Registry) -> Result<(), Failure> {
+        self.report.iter().chain(&self.html).try_for_each(|path| files::is_outside(path, registry))
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -97,6 +105,7 @@ impl Work<'_> {
         advice: &dyn Fn(&Report<'_>, bool) -> Vec<String>,
     ) -> Result<Exit, Failure> {
         let opened = self.target.open(self.evidence.config())?;
+        self.output.is_outside(&opened.registry)?;
         let read_only = self.evidence.gather(&opened)?;
         let findings = Findings::default();
         let shown = Shown::new(Look::suitable(self.output.quiet));

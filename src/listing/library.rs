@@ -251,7 +251,8 @@ impl<'a> Library<'a> {
                     subject: details.subject.map(|digest| self.digests.id(&digest)),
                 }))
             }
-            Err(why) if expect == Expect::Manifest => Loaded::Damaged(why.into()),
+            // Whatever it was to be, it is not what its digest names.
+            Err(why) if expect == Expect::Manifest || !digest.matches(&content.bytes) => Loaded::Damaged(why.into()),
             Err(_) => Loaded::Blob,
         }
     }

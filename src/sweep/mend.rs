@@ -17,6 +17,12 @@ use crate::registry::MAX_LINK_BYTES;
 /// # Errors
 /// Whatever the system says; also if the link is not what it was when it was looked at.
 pub(super) fn write(tree: &Folder, mend: &Mend) -> io::Result<Gone> {
+    // A tag's folder that is gone is a tag that is gone.
+    if let Some(tag) = mend.tag_folder()
+        && tree.open(&tag)?.is_none()
+    {
+        return Err(io::Error::other("the tag is gone"));
+    }
     // Made where it is missing, and never through a symbolic link.
     let folder = tree.make(&mend.folder())?;
     if let Some(file) = folder.read(LINK)? {

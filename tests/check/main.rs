@@ -1,12 +1,13 @@
 //! `regsweep check`: what a user lost is named, by tag and platform ([`lost`]); every file of a registry, broken in
-//! every way, is either told or harmless, and mended where that is possible ([`every_file`]); what is mended and what is
-//! left alone ([`repair`]); reading the data, all of it and in parts ([`data`]).
+//! every way, is either told or harmless, and mended where that is possible ([`every_file`]); what is mended and what
+//! is left alone ([`repair`]); what it once got wrong ([`found`]); reading the data, all of it and in parts ([`data`]).
 
 #![allow(clippy::disallowed_methods, reason = "tests build and break trees")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod data;
 mod every_file;
+mod found;
 mod lost;
 mod repair;
 

@@ -212,7 +212,7 @@ fn a_tag_points_again_at_what_it_pointed_at_last() {
         // Back to the old one: the registry writes that entry again.
         app.tag("v1", &old);
         let then = SystemTime::now() - MINUTE * 60;
-        set_time(&app.history("v1", &new.digest).join("link"), then - MINUTE);
+        set_time(&app.history("v1", &new.digest).join("link"), then - MINUTE * 3);
         set_time(&app.history("v1", &old.digest).join("link"), then);
         if is_gone {
             tree.remove(&app.current("v1"));

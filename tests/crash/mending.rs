@@ -44,7 +44,7 @@ fn broken() -> Tree {
 fn mend(tree: &Tree, seam: Seam) -> Repaired {
     let Ok(registry) = Registry::open_with(&tree.root(), seam) else { return Repaired::default() };
     let wishes = Wishes { drop_dangling_tags: true, drop_dangling_revisions: true, max_aside: None };
-    let request = Request { data: Some(DataRequest::default()), repair: Some(wishes) };
+    let request = Request { data: Some(DataRequest::default()), repair: Some(wishes), known: Vec::new() };
     let mending = Mending { deleters: 1, at: Timestamp::now(), window_began: Instant::now() };
     on_one_thread(|| run::repair(&registry, &request, mending, &Findings::default(), &Unwatched))
 }

@@ -3,9 +3,9 @@
 use std::io;
 
 use super::{Page, bytes, counted, duration};
-use crate::check::LostImage;
+use crate::check::{DamagedBlob, LostImage, Problem};
 use crate::digest::Algorithm;
-use crate::finding::FindingKind;
+use crate::finding::{FindingKind, Severity};
 use crate::plan::{Mend, MendedLink};
 use crate::report::{CheckReport, Report};
 
@@ -27,7 +27,11 @@ pub(super) fn is_told(kind: FindingKind) -> bool {
 /// What the first line says.
 pub(super) fn headline(report: &Report<'_>, check: &CheckReport<'_>) -> String {
     let lost = check.afterwards.map_or(check.tags.lost, |afterwards| afterwards.lost_tags);
+    // A folder that could not be listed may hold any number of tags.
+    let is_partial =
+        report.findings.iter().any(|it| it.kind == FindingKind::Unreadable && it.severity == Severity::Error);
     let what = match (lost, check.tags.checked) {
+        (0, _) if is_partial => "something cannot be read; nothing else is lost".to_owned(),
         (0, 0) => "no tags".to_owned(),
         (0, 1) => "the tag can be pulled".to_owned(),
         (0, count) => format!("all {} can be pulled", counted(count, "tag", "tags")),
@@ -83,10 +87,10 @@ impl Page<'_> {
             bytes(data.bytes),
             duration(data.seconds),
         );
-        text.push_str(match data.damaged {
-            0 => "; what was read is whole",
-            _ => "",
-        });
+        let is_fine = |blob: &DamagedBlob| matches!(blob.problem, Problem::Missing | Problem::Size);
+        if data.blobs > 0 && check.damaged.iter().all(is_fine) {
+            text.push_str("; what was read is whole");
+        }
         if let Some(next) = &data.next {
             let why = if data.out_of_time { "the time is up; " } else { "" };
             text.push_str(&format!("; {why}the next run goes on at {}:{}", next.algorithm().name(), &next.hex()[..12]));
