@@ -298,14 +298,11 @@ impl Session<'_> {
             && self.repository.has_layer_link(child.id)
     }
 
-    /// Whether an entry of an index was pushed here. If its revision link is gone, the links of all that it needs tell;
-    /// an empty folder is what a deletion leaves.
+    /// Whether an entry of an index was pushed here. If its revision link is gone, the links of all that it needs tell.
+    /// A deletion over the API leaves it so as well; but then the index cannot be pulled whole all the same.
     fn is_expected_here(&self, id: DigestId) -> bool {
         if self.has_revision(id) {
             return true;
-        }
-        if self.repository.revision(id).is_some() {
-            return false;
         }
         // It is somewhere, and nobody knows what it needs: then it is told.
         if matches!(self.judge.library.get(id), Some(Loaded::Damaged(_) | Loaded::Unreadable(_))) {

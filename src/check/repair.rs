@@ -280,12 +280,11 @@ impl Mender<'_> {
         // A copy that was made without its times has them all within moments, in whatever order.
         let is_alone = times.len() < 2 || newest.0 - times[times.len() - 2].0.0 > WRITTEN_TOGETHER;
         if !is_of_that_push || !is_alone {
-            let why = format!(
-                "it has pointed at {} manifests, and their times do not tell at which last; write the right digest \
-                 into it, or push it again",
-                times.len()
-            );
-            return self.leave(&path, &why);
+            let why = match times.len() {
+                1 => "the one entry of its history was not written together with it".to_owned(),
+                count => format!("it has pointed at {count} manifests, and their times do not tell at which last"),
+            };
+            return self.leave(&path, &format!("{why}; write the right digest into it, or push it again"));
         }
         let has_link = self.repository.revision(id).is_some_and(|it| it.link == LinkState::Target(id))
             || self.mends.contains_key(&(MendedLink::Revision, id));
@@ -311,9 +310,8 @@ impl Mender<'_> {
             path.extend([TAGS, &tag.name, CURRENT, LINK]);
             return self.leave(&path, "the manifest that it meant is missing or damaged; push it again");
         }
-        let tag = name_of_tag;
         let (target, digest) = (self.judge.digests.digest(*target), self.judge.digests.digest(meant));
-        let link = MendedLink::Tag(tag);
+        let link = MendedLink::Tag(name_of_tag);
         let was = format!("named {target}, which is nowhere");
         let mend = Mend { link: link.clone(), repository: name.clone(), digest, was, instead_of: Some(target) };
         self.mends.insert((link, meant), mend);
@@ -323,8 +321,7 @@ impl Mender<'_> {
     fn drop_tags(&mut self, going: &mut RepositoryPlan) {
         for tag in &self.repository.tags {
             let target = match judge(self.repository, tag, self.judge.digests) {
-                TagFate::Root(id) if self.is_lost(id) => id,
-                TagFate::Dangling(id) if self.is_lost(id) => id,
+                TagFate::Root(id) | TagFate::Dangling(id) if self.is_lost(id) => id,
                 _ => continue,
             };
             let Some(name) = tag.removable.clone().filter(|_| self.wishes.drop_dangling_tags) else {

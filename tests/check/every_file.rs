@@ -101,14 +101,12 @@ fn what_is_broken_is_told_and_mended() {
         assert!(matches!(run.code, 0 | 3), "{context}: {}", run.stderr);
         let told: BTreeSet<String> =
             lost(&run).difference(&at_first).map(|name| name.split(' ').next().unwrap().to_owned()).collect();
-        // A revision folder without its link is what a DELETE leaves: then a part of an index was taken out on purpose.
-        let is_deletion = *way == Way::Removed && file.components().any(|part| part.as_os_str() == "revisions");
         let misses: BTreeSet<String> = whole_before.difference(&before).cloned().collect();
         // A revision behind a link that is gone is no name any more; by its tag it is.
         let named: BTreeSet<String> =
             who(&misses).into_iter().filter(|name| name.contains(':') && is_still_named(&tree, name)).collect();
         for name in &named {
-            let is_told = is_deletion || told.iter().any(|told| told == name || stands_for(told, name, &misses));
+            let is_told = told.iter().any(|told| told == name || stands_for(told, name, &misses));
             assert!(is_told, "{context}: {name} is lost and not told\n{:#?}", run.report().findings());
         }
         for name in &told {

@@ -143,27 +143,6 @@ fn an_entry_without_a_link_is_a_sign() {
     }
 }
 
-/// A platform that somebody has deleted over the API does not come back.
-#[test]
-fn what_was_deleted_by_the_api_stays_deleted() {
-    let tree = Tree::new();
-    let app = tree.repository("app");
-    let (amd64, arm64) = (Manifest::docker("amd64", &["base", "a"]), Manifest::docker("arm64", &["base", "b"]));
-    app.push(&amd64);
-    app.push(&arm64);
-    app.index("v1", &[&amd64, &arm64]);
-    app.delete_by_api(&arm64);
-    let checked = check(&tree, &[]);
-    let run = repair(&tree, &[]);
-    assert!(
-        !app.revision(&arm64.digest).join("link").exists(),
-        "check exits {} and says {:?}; repair brings it back: {:?}",
-        checked.code,
-        lost(&checked),
-        mends(&run)
-    );
-}
-
 /// Layers linked under a sha512 name, stored as sha256, as registries do.
 #[test]
 fn a_sha512_alias_is_no_damage() {

@@ -104,7 +104,7 @@ fn what_is_written_belongs_to_the_registry() {
 fn what_is_not_certain_is_left_alone() {
     type Break<'a> = &'a dyn Fn(&Tree, &Manifest, &Manifest);
     let stray = Blob::layer("stray").digest;
-    let cases: [(&str, Break<'_>, &str); 8] = [
+    let cases: [(&str, Break<'_>, &str); 9] = [
         (
             "a link that names another blob which is there",
             &|tree, a, _| write(&tree.repository("app").layer(a.blob_digests()[2]).join("link"), stray.as_bytes()),
@@ -160,6 +160,15 @@ fn what_is_not_certain_is_left_alone() {
                 tree.remove(&app.revision(&b.digest).join("link"));
             },
             "at which it pointed last, is not here any more",
+        ),
+        (
+            "a tag whose one entry is much older than its link: the entry of the last push may be lost",
+            &|tree, a, _| {
+                let app = tree.repository("app");
+                set_time(&app.history("v1", &a.digest).join("link"), SystemTime::now() - MINUTE * 90);
+                write(&app.current("v1"), b"");
+            },
+            "the one entry of its history was not written together with it",
         ),
         (
             "a tag without a history",
