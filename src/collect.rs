@@ -11,9 +11,7 @@ use crate::digest::Digest;
 use crate::finding::{FindingKind, Findings, Severity};
 use crate::interlock::brakes::{self, Brake, Percent};
 use crate::inventory::{self, DigestId, Digests, Inventory, LinkState, Repository, Tag};
-use crate::layout::{
-    INDEX, LINK, MANIFESTS, REPOSITORIES, REVISIONS, SIGNATURES, TAGS, UPLOADS, UploadId, component, is_debris, shown,
-};
+use crate::layout::{INDEX, LINK, REPOSITORIES, SIGNATURES, UPLOADS, UploadId, component, is_debris, shown};
 use crate::manifest::{self, Expect, Reading, Store};
 use crate::mark::{self, Links, Marking, Pushes, RepositoryMarking, Wishes};
 use crate::plan::{self, Basis, BlobTotals, CountAndBytes, Plan, Scope};
@@ -174,18 +172,7 @@ pub fn collect_and<T>(
     phase_ends(Phase::Mark);
 
     let meter = watch.begin(Phase::Plan);
-    let hidden = marking.repositories.iter().filter_map(|marked| marked.unlistable.clone());
-    let unlistable: Vec<String> =
-        inventory.unlistable.iter().map(ToString::to_string).chain(hidden).chain(marking.unlistable.clone()).collect();
-    let brake = brakes::check(brakes::Seen {
-        blobs: digests.blobs().len(),
-        repositories: repositories.len(),
-        revisions: inventory.revisions(),
-        has_repositories_folder: inventory.has_repositories_folder,
-        unlistable: &unlistable,
-        last_repositories: options.last_repositories,
-    })
-    .err();
+    let brake = brake(&inventory, &marking.all_unlistable(&inventory), options.last_repositories);
     let mut young_blobs = 0;
     let mut next_gc = None;
     let (plan, exclusive_garbage_bytes) = match (&brake, &mistaken) {
@@ -258,6 +245,19 @@ pub fn collect_and<T>(
     (collection, manifests)
 }
 
+/// Why a registry that looks like this is not to be touched, if it is not.
+pub(crate) fn brake(inventory: &Inventory, unlistable: &[String], last_repositories: Option<u64>) -> Option<Brake> {
+    brakes::check(brakes::Seen {
+        blobs: inventory.digests.blobs().len(),
+        repositories: inventory.repositories.len(),
+        revisions: inventory.revisions(),
+        has_repositories_folder: inventory.has_repositories_folder,
+        unlistable,
+        last_repositories,
+    })
+    .err()
+}
+
 /// Lists everything that is there, and reads what can decide: links and manifests. A manifest is read as soon as the
 /// repository is known that names it, while others are still being listed.
 ///
@@ -295,15 +295,13 @@ impl Links for TreeLinks<'_> {
     }
 
     fn signatures(&self, repository: &Repository, id: DigestId) -> Result<Vec<DigestId>, String> {
-        let digest = self.digests.digest(id);
-        let revisions = repository.path.join(MANIFESTS).join(REVISIONS);
-        let revision = revisions.join(digest.algorithm().name()).join(digest.hex());
+        let revision = repository.revision_folder(&self.digests.digest(id));
         manifest::signature_links(self.registry, self.digests, &revision).map_err(|unreadable| unreadable.to_string())
     }
 
     fn pointed_at(&self, repository: &Repository, tag: &Tag, digest: &Digest) -> Result<Option<i64>, String> {
-        let mut link = repository.path.join(MANIFESTS);
-        link.extend([TAGS, &tag.name, INDEX, digest.algorithm().name(), &digest.hex(), LINK]);
+        let mut link = repository.tag_folder(&tag.name);
+        link.extend([INDEX, digest.algorithm().name(), &digest.hex(), LINK]);
         let stamp = self.registry.v2().stamp_of(&link).map_err(|unreadable| unreadable.cause.to_string())?;
         Ok(stamp.map(|stamp| stamp.modified().0))
     }
@@ -469,9 +467,7 @@ pub(crate) fn bytes_below(registry: &Registry, path: &Path, depth: u32) -> Resul
 fn occupied(registry: &Registry, inventory: &Inventory, repository: &Repository, findings: &Findings) -> Vec<DigestId> {
     let mut occupied = Vec::new();
     for revision in repository.revisions.iter().filter(|revision| revision.link == LinkState::Absent) {
-        let digest = inventory.digests.digest(revision.id);
-        let revisions = repository.path.join(MANIFESTS).join(REVISIONS);
-        let path = revisions.join(digest.algorithm().name()).join(digest.hex());
+        let path = repository.revision_folder(&inventory.digests.digest(revision.id));
         let mut strange = None;
         let listed = registry.v2().open(&path).and_then(|dir| match dir {
             Some(dir) => dir.for_each(|name, _| {

@@ -179,6 +179,12 @@ impl Marking {
         }
     }
 
+    /// Everything that could not be listed, in the tree or on the way through it, a line each.
+    pub fn all_unlistable(&self, inventory: &Inventory) -> Vec<String> {
+        let hidden = self.repositories.iter().filter_map(|marked| marked.unlistable.clone());
+        inventory.unlistable.iter().map(ToString::to_string).chain(hidden).chain(self.unlistable.clone()).collect()
+    }
+
     /// Whether some repository needs this blob. `false` for a digest that is no blob.
     pub fn is_live(&self, id: DigestId) -> bool {
         let word = self.live.get(id.index() / 64).map_or(0, |word| word.load(Ordering::Relaxed));

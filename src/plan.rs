@@ -4,16 +4,18 @@
 //! runs over the same tree have the same plan whatever the threads did; a dry run prints it, a sweep carries it out,
 //! and nothing is ever removed that is not in it.
 
-use std::ops::Add;
-use std::path::PathBuf;
+mod mend;
+mod totals;
+
+pub use mend::{Mend, MendedLink};
+pub use totals::{BlobTotals, Count, CountAndBytes, Totals};
 
 use rayon::prelude::*;
-use serde::ser::SerializeStruct as _;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::inventory::{BlobSize, DigestId, Digests, LinkState, Repository, SizedBlob};
-use crate::layout::{CURRENT, Item, RepositoryName, TagName, UploadId};
+use crate::layout::{Item, RepositoryName, TagName, UploadId};
 use crate::mark::Marking;
 use crate::policy::{Cause, Policy, Removal, TagFate, judge};
 
@@ -143,82 +145,6 @@ pub struct BlobPlan {
     pub reason: Reason,
 }
 
-/// Which link is written. In the order in which they are: what a link leads to comes before the link.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum MendedLink {
-    /// A layer link.
-    LayerLink,
-    /// A revision link.
-    Revision,
-    /// The link of a former target of a tag.
-    TagHistory(TagName),
-    /// The current link of a tag.
-    Tag(TagName),
-}
-
-/// A link that is written, because it is known what it has to say.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Mend {
-    /// Which link.
-    pub link: MendedLink,
-    /// In which repository.
-    pub repository: RepositoryName,
-    /// What it will name.
-    pub digest: Digest,
-    /// What it was before, in a few words.
-    pub was: String,
-    /// What it names instead, if that is a digest.
-    pub instead_of: Option<Digest>,
-}
-
-impl Mend {
-    /// The folder that holds the link, relative to the `v2` folder.
-    pub fn folder(&self) -> PathBuf {
-        let (repository, digest) = (self.repository.clone(), self.digest.clone());
-        match &self.link {
-            MendedLink::LayerLink => Item::LayerLink(repository, digest).path(),
-            MendedLink::Revision => Item::Revision(repository, digest).path(),
-            MendedLink::TagHistory(tag) => Item::TagHistory(repository, tag.clone(), digest).path(),
-            MendedLink::Tag(tag) => Item::Tag(repository, tag.clone()).path().join(CURRENT),
-        }
-    }
-
-    /// The folder of the tag, where it is one's.
-    pub fn tag_folder(&self) -> Option<PathBuf> {
-        Some(Item::Tag(self.repository.clone(), self.tag()?.clone()).path())
-    }
-
-    /// What kind of link it is, as it stands in the report.
-    pub fn kind(&self) -> ActionKind {
-        match &self.link {
-            MendedLink::LayerLink => ActionKind::LayerLink,
-            MendedLink::Revision => ActionKind::Revision,
-            MendedLink::TagHistory(_) => ActionKind::TagHistory,
-            MendedLink::Tag(_) => ActionKind::Tag,
-        }
-    }
-
-    /// The tag, where it is one's.
-    pub fn tag(&self) -> Option<&TagName> {
-        match &self.link {
-            MendedLink::TagHistory(tag) | MendedLink::Tag(tag) => Some(tag),
-            MendedLink::LayerLink | MendedLink::Revision => None,
-        }
-    }
-}
-
-impl Serialize for Mend {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = serializer.serialize_struct("Mend", 5)?;
-        fields.serialize_field("kind", &self.kind())?;
-        fields.serialize_field("repository", &self.repository)?;
-        fields.serialize_field("name", &self.tag())?;
-        fields.serialize_field("digest", &self.digest)?;
-        fields.serialize_field("was", &self.was)?;
-        fields.end()
-    }
-}
-
 /// Everything that goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
@@ -248,106 +174,6 @@ pub struct Action<'a> {
     pub disk_bytes: Option<u64>,
     /// Why.
     pub reason: Reason,
-}
-
-/// How many of a kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Count {
-    /// How many.
-    pub count: u64,
-}
-
-/// How many of a kind, and how large.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct CountAndBytes {
-    /// How many.
-    pub count: u64,
-    /// Their sizes, in bytes.
-    pub bytes: u64,
-}
-
-/// How many blobs, and how large.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct BlobTotals {
-    /// How many.
-    pub count: u64,
-    /// Their sizes, in bytes.
-    pub bytes: u64,
-    /// What they take on the disk, in bytes.
-    pub disk_bytes: u64,
-}
-
-impl BlobTotals {
-    /// Sums them up.
-    pub fn of(sizes: impl Iterator<Item = BlobSize>) -> BlobTotals {
-        sizes.fold(BlobTotals::default(), |mut totals, size| {
-            totals.count += 1;
-            totals.bytes += size.bytes;
-            totals.disk_bytes += size.disk_bytes;
-            totals
-        })
-    }
-}
-
-impl Add for BlobTotals {
-    type Output = BlobTotals;
-
-    fn add(self, more: BlobTotals) -> BlobTotals {
-        BlobTotals {
-            count: self.count + more.count,
-            bytes: self.bytes + more.bytes,
-            disk_bytes: self.disk_bytes + more.disk_bytes,
-        }
-    }
-}
-
-/// Counts by kind: of what a plan names, or of what was really removed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Totals {
-    /// Blobs.
-    pub blobs: BlobTotals,
-    /// Revisions.
-    pub revisions: Count,
-    /// Tags.
-    pub tags: Count,
-    /// Former targets of tags.
-    pub tag_history: Count,
-    /// Layer links.
-    pub layer_links: Count,
-    /// Uploads.
-    pub uploads: CountAndBytes,
-    /// Repositories.
-    pub repositories: Count,
-}
-
-impl Add for Totals {
-    type Output = Totals;
-
-    fn add(mut self, more: Totals) -> Totals {
-        self.blobs.count += more.blobs.count;
-        self.blobs.bytes += more.blobs.bytes;
-        self.blobs.disk_bytes += more.blobs.disk_bytes;
-        self.revisions.count += more.revisions.count;
-        self.tags.count += more.tags.count;
-        self.tag_history.count += more.tag_history.count;
-        self.layer_links.count += more.layer_links.count;
-        self.uploads.count += more.uploads.count;
-        self.uploads.bytes += more.uploads.bytes;
-        self.repositories.count += more.repositories.count;
-        self
-    }
-}
-
-impl Totals {
-    /// Whether it is nothing at all.
-    pub fn is_nothing(&self) -> bool {
-        *self == Totals::default()
-    }
-
-    /// Bytes of blobs and uploads.
-    pub fn bytes(&self) -> u64 {
-        self.blobs.bytes + self.uploads.bytes
-    }
 }
 
 /// What a plan is made from.

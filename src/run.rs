@@ -13,7 +13,7 @@ use crate::check::{self, Checked};
 use crate::collect::{self, Collection, Mistaken, collect_and};
 use crate::digest::Digest;
 use crate::finding::{FindingKind, Findings, Severity};
-use crate::interlock::brakes::{self, Brake};
+use crate::interlock::brakes::Brake;
 use crate::inventory::Inventory;
 use crate::layout::{Item, REGSWEEP, shown_path};
 use crate::plan::{Plan, Totals};
@@ -306,15 +306,7 @@ fn in_trash_of(runs: &[Run], digest: &Digest) -> Option<String> {
 /// Why nothing is to be mended: what was seen cannot be right. A folder that could not be listed is no reason; nothing
 /// is mended in that repository.
 pub fn mending_brake(inventory: &Inventory) -> Option<Brake> {
-    brakes::check(brakes::Seen {
-        blobs: inventory.digests.blobs().len(),
-        repositories: inventory.repositories.len(),
-        revisions: inventory.revisions(),
-        has_repositories_folder: inventory.has_repositories_folder,
-        unlistable: &[],
-        last_repositories: None,
-    })
-    .err()
+    collect::brake(inventory, &[], None)
 }
 
 /// Checks, and mends what can be mended. The caller has seen to it that the registry is read-only. What is put aside

@@ -13,7 +13,6 @@ use super::blobs::{BlobState, BlobStates};
 use super::links::{self, RepositoryLinks, Wrong};
 use crate::digest::Algorithm;
 use crate::inventory::{DigestId, Digests, LinkState, Repository, Tag, read_link};
-use crate::layout::{CURRENT, LINK, MANIFESTS, TAGS};
 use crate::listing::library::{Child, Library, Loaded, Manifest};
 use crate::manifest::Expect;
 use crate::policy::{TagFate, judge};
@@ -169,7 +168,7 @@ impl<'a> Judge<'a> {
         let needed = manifest.blobs.iter().filter(|blob| !blob.is_foreign);
         let listed = manifest.children.iter();
         let is_linked = |id| repository.has_layer_link(id);
-        let has_revision = |id| repository.revision(id).is_some_and(|revision| revision.link != LinkState::Absent);
+        let has_revision = |id| repository.has_revision_link(id);
         (manifest.blobs.iter().any(|blob| !blob.is_foreign) || !manifest.children.is_empty())
             && needed.map(|blob| blob.id).all(is_linked)
             && listed.map(|child| child.id).all(|id| has_revision(id) || is_linked(id))
@@ -215,7 +214,7 @@ impl Session<'_> {
     }
 
     fn untagged(&mut self) {
-        let revisions = self.repository.revisions.iter().filter(|revision| revision.link != LinkState::Absent);
+        let revisions = self.repository.linked_revisions();
         let untagged: Vec<DigestId> =
             revisions.map(|revision| revision.id).filter(|id| !self.reached.contains(id)).collect();
         self.answer.untagged = untagged.len() as u64;
@@ -234,8 +233,7 @@ impl Session<'_> {
         if tag.removable.is_none() {
             return true;
         }
-        let mut path = self.repository.path.join(MANIFESTS);
-        path.extend([TAGS, &tag.name, CURRENT, LINK]);
+        let path = links::current_link(self.repository, &tag.name);
         read_link(self.judge.registry.v2(), &path, self.judge.digests) == (tag.current.clone(), tag.stamp)
     }
 
@@ -312,8 +310,7 @@ impl Session<'_> {
     }
 
     fn has_revision(&self, id: DigestId) -> bool {
-        self.repository.revision(id).is_some_and(|revision| revision.link != LinkState::Absent)
-            || self.revision_now(id) != LinkState::Absent
+        self.repository.has_revision_link(id) || self.revision_now(id) != LinkState::Absent
     }
 
     /// What a revision link says now; for one that was not there when the repository was listed.

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use crate::digest::Algorithm;
 use crate::inventory::{DigestId, Digests, LinkState, Repository, Tag, read_link};
-use crate::layout::{INDEX, LAYERS, LINK, MANIFESTS, REVISIONS, TAGS, TagName};
+use crate::layout::{CURRENT, INDEX, LAYERS, LINK, TagName};
 use crate::progress::Meter;
 use crate::registry::Registry;
 
@@ -112,26 +112,25 @@ pub(super) fn read(registry: &Registry, digests: &Digests, repository: &Reposito
     links
 }
 
+/// The path of a tag's current link.
+pub(super) fn current_link(repository: &Repository, tag: &str) -> PathBuf {
+    repository.tag_folder(tag).join(CURRENT).join(LINK)
+}
+
 /// The path of an entry of a tag's history.
 pub(super) fn history_link(repository: &Repository, tag: &str, digests: &Digests, id: DigestId) -> PathBuf {
     let digest = digests.digest(id);
-    let mut path = repository.path.join(MANIFESTS);
-    path.extend([TAGS, tag, INDEX, digest.algorithm().name(), &digest.hex(), LINK]);
+    let mut path = repository.tag_folder(tag);
+    path.extend([INDEX, digest.algorithm().name(), &digest.hex(), LINK]);
     path
 }
 
 /// The path of a layer link.
 pub(super) fn layer_link(repository: &Repository, digests: &Digests, id: DigestId) -> PathBuf {
-    let digest = digests.digest(id);
-    let mut path = repository.path.join(LAYERS);
-    path.extend([digest.algorithm().name(), &digest.hex(), LINK]);
-    path
+    repository.layer_link(&digests.digest(id))
 }
 
 /// The path of a revision link.
 pub(super) fn revision_link(repository: &Repository, digests: &Digests, id: DigestId) -> PathBuf {
-    let digest = digests.digest(id);
-    let mut path = repository.path.join(MANIFESTS);
-    path.extend([REVISIONS, digest.algorithm().name(), &digest.hex(), LINK]);
-    path
+    repository.revision_folder(&digests.digest(id)).join(LINK)
 }

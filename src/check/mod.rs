@@ -178,7 +178,7 @@ pub fn check(
 /// be used, what it pointed at before.
 fn manifests(repository: &Repository) -> Vec<DigestId> {
     let mut wanted = Vec::with_capacity(repository.revisions.len());
-    for revision in repository.revisions.iter().filter(|revision| revision.link != LinkState::Absent) {
+    for revision in repository.linked_revisions() {
         wanted.push(revision.id);
         if let LinkState::Target(target) = revision.link {
             wanted.push(target);

@@ -13,12 +13,12 @@ use rayon::prelude::*;
 use super::blobs::BlobState;
 use super::data;
 use super::images::{Fault, Judge, Part, RepositoryImages};
-use super::links::{RepositoryLinks, Wrong, history_link, layer_link, revision_link};
+use super::links::{RepositoryLinks, Wrong, current_link, history_link, layer_link, revision_link};
 use crate::digest::Digest;
 use crate::finding::{FindingKind, Findings, Severity};
 use crate::interlock::brakes::{self, Percent};
 use crate::inventory::{DigestId, Inventory, LinkState, LookedAt, Repository, Tag};
-use crate::layout::{BLOBS, CURRENT, LINK, MANIFESTS, REPOSITORIES, RepositoryName, TAGS, TagName, blob_dir};
+use crate::layout::{BLOBS, REPOSITORIES, RepositoryName, TagName, blob_dir};
 use crate::listing::library::Loaded;
 use crate::plan::{BlobPlan, Mend, MendedLink, Plan, Reason, RepositoryPlan};
 use crate::policy::{TagFate, judge, meant_by};
@@ -254,8 +254,7 @@ impl Mender<'_> {
     /// before the current link, also where the tag had pointed there before.
     fn tag(&mut self, name: &RepositoryName, tag: &Tag) {
         let Judge { registry, digests, library, .. } = self.judge;
-        let mut path = self.repository.path.join(MANIFESTS);
-        path.extend([TAGS, &tag.name, CURRENT, LINK]);
+        let path = current_link(self.repository, &tag.name);
         let Some(tag_name) = tag.removable.clone().filter(|_| !tag.history_linked) else {
             return self.leave(&path, "a symbolic link leads here, or no registry serves this name");
         };
@@ -306,8 +305,7 @@ impl Mender<'_> {
     fn slip(&mut self, name: &RepositoryName, tag: &Tag, meant: DigestId) {
         let (LinkState::Target(target), Some(name_of_tag)) = (&tag.current, tag.removable.clone()) else { return };
         if self.judge.library.manifest(meant).is_none() {
-            let mut path = self.repository.path.join(MANIFESTS);
-            path.extend([TAGS, &tag.name, CURRENT, LINK]);
+            let path = current_link(self.repository, &tag.name);
             return self.leave(&path, "the manifest that it meant is missing or damaged; push it again");
         }
         let (target, digest) = (self.judge.digests.digest(*target), self.judge.digests.digest(meant));
@@ -332,8 +330,7 @@ impl Mender<'_> {
                     }
                     _ => "its manifest cannot be linked again; push it again, or let it go with --drop-dangling-tags",
                 };
-                let tags = self.repository.path.join(MANIFESTS).join(TAGS);
-                self.leave(&tags.join(&*tag.name), why);
+                self.leave(&self.repository.tag_folder(&tag.name), why);
                 continue;
             };
             going.tags.push((name, Reason::Dangling));
@@ -405,10 +402,7 @@ fn put_aside(
     let examined: Vec<BlobState> = suspects.par_iter().map(|(digest, _)| data::examine(registry, digest)).collect();
     // As long as a damaged manifest lies where it is, a collection keeps whatever it may need. Of a tagged one it does
     // so also when it is missing.
-    let is_linked = |id| {
-        let links = inventory.repositories.iter().filter_map(|repository| repository.revision(id));
-        links.into_iter().any(|revision| revision.link != LinkState::Absent)
-    };
+    let is_linked = |id| inventory.repositories.iter().any(|repository| repository.has_revision_link(id));
     let is_manifest = |id| matches!(library.get(id), Some(Loaded::Damaged(_)));
     let tagged: HashSet<DigestId> = images
         .iter()

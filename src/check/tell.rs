@@ -1,7 +1,7 @@
 //! What was found, as somebody is told it: by the images that are lost, and by the blobs that they lack.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
 
@@ -12,7 +12,7 @@ use super::{Counts, TrashOf};
 use crate::digest::Digest;
 use crate::finding::{FindingKind, Findings, Severity};
 use crate::inventory::{DigestId, Digests, LinkState, Repository};
-use crate::layout::{MANIFESTS, TAGS, blob_dir};
+use crate::layout::blob_dir;
 use crate::listing::library::{Library, Loaded};
 
 /// How many images are named for each blob.
@@ -152,7 +152,7 @@ impl Telling<'_> {
                 let first = image.lacks.first().map_or("", String::as_str);
                 let message = format!("{}{untagged} cannot be pulled: {first}{more}", image.name());
                 let path = match (lost.tag, lost.target) {
-                    (Some(place), _) => tag_path(repository, place),
+                    (Some(place), _) => repository.tag_folder(&repository.tags[place].name),
                     (None, Some(id)) => revision_link(repository, self.digests, id),
                     (None, None) => repository.path.clone(),
                 };
@@ -162,14 +162,14 @@ impl Telling<'_> {
             for &place in &images.taken_out {
                 let name = format!("{}:{}", repository.name, repository.tags[place].name);
                 let message = format!("{name} was taken out by hand, and its folder is left; gc takes it along");
-                let path = tag_path(repository, place);
+                let path = repository.tag_folder(&repository.tags[place].name);
                 findings.add(Severity::Warning, FindingKind::DanglingTag, Some(&repository.name), &path, message);
             }
             for &place in &images.half_pushed {
                 let name = format!("{}:{}", repository.name, repository.tags[place].name);
                 let message =
                     format!("{name} has no current link, as a push leaves it that was cut off; push it again");
-                let path = tag_path(repository, place);
+                let path = repository.tag_folder(&repository.tags[place].name);
                 findings.add(Severity::Warning, FindingKind::TagWithoutTarget, Some(&repository.name), &path, message);
             }
         }
@@ -360,9 +360,4 @@ impl Telling<'_> {
         }
         counts
     }
-}
-
-fn tag_path(repository: &Repository, place: usize) -> PathBuf {
-    let tags: PathBuf = [&*repository.path, Path::new(MANIFESTS), Path::new(TAGS)].iter().collect();
-    tags.join(&*repository.tags[place].name)
 }

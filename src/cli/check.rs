@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::anyhow;
 use jiff::Timestamp;
-use regsweep::check::{self, Checked, DataRequest, MOST_ASIDE, Subset, Wishes};
+use regsweep::check::{self, Checked, DataRequest, Subset, Wishes};
 use regsweep::digest::Digest;
 use regsweep::finding::{Finding, FindingKind, Findings, Severity};
 use regsweep::layout::shown_path;
@@ -330,7 +330,7 @@ fn advice(args: &Args, report: &Report<'_>) -> Vec<String> {
              `regsweep trash purge {registry}` frees the space"
         ));
     }
-    if args.data.read_data && report.window_seconds.is_some() && MOST_ASIDE > 0.0 && wrong.is_empty() {
+    if args.data.read_data && report.window_seconds.is_some() && wrong.is_empty() {
         advice.push("next time read without --repair: then the registry need not be read-only meanwhile".to_owned());
     }
     advice

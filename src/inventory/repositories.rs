@@ -126,9 +126,29 @@ impl Repository {
         self.revisions.binary_search_by_key(&id, |revision| revision.id).ok().map(|place| &self.revisions[place])
     }
 
-    /// How many revisions have a link; the others are empty digest folders.
+    /// The revisions that have a link, whatever it says; the others are empty digest folders.
+    pub fn linked_revisions(&self) -> impl Iterator<Item = &Revision> {
+        self.revisions.iter().filter(|revision| revision.link != LinkState::Absent)
+    }
+
+    /// How many revisions have a link.
     pub fn revision_links(&self) -> usize {
-        self.revisions.iter().filter(|revision| revision.link != LinkState::Absent).count()
+        self.linked_revisions().count()
+    }
+
+    /// Whether there is a revision link of this digest, whatever it says.
+    pub fn has_revision_link(&self, id: DigestId) -> bool {
+        self.revision(id).is_some_and(|revision| revision.link != LinkState::Absent)
+    }
+
+    /// The folder of a tag, relative to the `v2` folder.
+    pub fn tag_folder(&self, tag: &str) -> PathBuf {
+        self.path.join(MANIFESTS).join(TAGS).join(tag)
+    }
+
+    /// The folder of a revision, relative to the `v2` folder.
+    pub fn revision_folder(&self, digest: &Digest) -> PathBuf {
+        self.path.join(MANIFESTS).join(REVISIONS).join(digest.algorithm().name()).join(digest.hex())
     }
 
     /// Whether it has a layer link of this digest.
@@ -138,12 +158,12 @@ impl Repository {
 
     /// What a layer link says. Only needed where its path alone does not tell which blob it keeps alive.
     pub fn read_layer_link(&self, registry: &Registry, digests: &Digests, id: DigestId) -> LinkState {
-        let digest = digests.digest(id);
-        let path: PathBuf =
-            [&*self.path, Path::new(LAYERS), Path::new(digest.algorithm().name()), Path::new(&digest.hex())]
-                .iter()
-                .collect();
-        read_link(registry.v2(), &path.join(LINK), digests).0
+        read_link(registry.v2(), &self.layer_link(&digests.digest(id)), digests).0
+    }
+
+    /// The path of a layer link, relative to the `v2` folder.
+    pub fn layer_link(&self, digest: &Digest) -> PathBuf {
+        self.path.join(LAYERS).join(digest.algorithm().name()).join(digest.hex()).join(LINK)
     }
 }
 

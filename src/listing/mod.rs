@@ -302,14 +302,8 @@ pub fn list(
 }
 
 fn no_repository(registry: &Registry, pattern: &Pattern) -> NothingMatches {
-    let wanted = pattern.repository();
     let names = inventory::repository_names(registry);
-    let shown = shown(wanted.as_bytes());
-    NothingMatches(if pattern.is_name() {
-        format!("no repository is named {shown}{}", did_you_mean(wanted, names.iter().map(String::as_str)))
-    } else {
-        format!("no repository matches {shown}")
-    })
+    NothingMatches(pattern.no_repository(names.iter().map(String::as_str)))
 }
 
 fn no_tag(pattern: &Pattern, tag: &str, repositories: &[Repository]) -> NothingMatches {

@@ -3,6 +3,7 @@
 use globset::{GlobBuilder, GlobMatcher};
 
 use crate::layout::shown;
+use crate::nearest::did_you_mean;
 use crate::policy::RepositoryPattern;
 
 /// A pattern, compiled.
@@ -61,6 +62,16 @@ impl Pattern {
     /// Whether the part before the colon is a name, and no glob.
     pub fn is_name(&self) -> bool {
         self.is_name
+    }
+
+    /// That no repository matches, and which of these may have been meant: one line.
+    pub fn no_repository<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> String {
+        let wanted = shown(self.repository().as_bytes());
+        if self.is_name {
+            format!("no repository is named {wanted}{}", did_you_mean(self.repository(), names))
+        } else {
+            format!("no repository matches {wanted}")
+        }
     }
 
     /// Whether it matches the repository of this name.

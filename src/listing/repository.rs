@@ -38,7 +38,7 @@ pub(super) fn target(tag: &Tag) -> Option<DigestId> {
 }
 
 fn linked(repository: &Repository) -> impl Iterator<Item = &Revision> {
-    repository.revisions.iter().filter(|revision| revision.link != LinkState::Absent)
+    repository.linked_revisions()
 }
 
 /// The folder of a tag in a repository's folder.
@@ -330,7 +330,7 @@ impl<'a> Book<'a> {
     }
 
     fn is_linked(&self, id: DigestId) -> bool {
-        self.repository.revision(id).is_some_and(|revision| revision.link != LinkState::Absent)
+        self.repository.has_revision_link(id)
     }
 
     /// What is wrong here, as `gc` judges it.

@@ -27,7 +27,6 @@ use super::walk::Walk;
 use crate::digest::Algorithm;
 use crate::finding::{FindingKind, Severity};
 use crate::inventory::{DigestId, LinkState, Tag};
-use crate::layout::{MANIFESTS, TAGS};
 use crate::manifest::Loaded;
 use crate::policy::retention::{Candidate, Verdict};
 use crate::policy::{Agreement, Because, Cause, ReferrerTag, Subject, TagFate, TagVerdict, judge};
@@ -148,7 +147,7 @@ impl<'a> Walk<'a> {
                 continue;
             }
             // Made where there is something to say; there mostly is not.
-            let path = || repository.path.join(MANIFESTS).join(TAGS).join(&*tag.name);
+            let path = || repository.tag_folder(&tag.name);
             let name = || format!("{}:{}", repository.name, tag.name);
             match judge(repository, tag, self.digests) {
                 TagFate::Root(target) => {
@@ -355,7 +354,7 @@ impl<'a> Walk<'a> {
             .map(|&id| match self.links.pointed_at(repository, tag, &self.digests.digest(id)) {
                 Ok(at) => (id, at),
                 Err(why) => {
-                    let path = repository.path.join(MANIFESTS).join(TAGS).join(&*tag.name);
+                    let path = repository.tag_folder(&tag.name);
                     let message =
                         format!("nobody knows when {}:{} pointed there ({why}); kept", repository.name, tag.name);
                     self.find(Severity::Warning, FindingKind::Unreadable, path, message);
@@ -446,7 +445,7 @@ impl<'a> Walk<'a> {
     }
 
     fn has_link(&self, id: DigestId) -> bool {
-        self.repository.revision(id).is_some_and(|revision| revision.link != LinkState::Absent)
+        self.repository.has_revision_link(id)
     }
 
     /// Whether it was asked that this tag stays, by its name or by something that it leads to.

@@ -7,7 +7,7 @@ use super::names::Names;
 use super::{Links, Marking, Pass, RepositoryMarking, Wishes};
 use crate::finding::{FindingKind, Findings, Severity};
 use crate::inventory::{DigestId, Digests, LinkState, Repository};
-use crate::layout::{LAYERS, MANIFESTS, REVISIONS};
+use crate::layout::LAYERS;
 use crate::manifest::{Loaded, Manifest, Store};
 use crate::policy::Cause;
 
@@ -131,7 +131,7 @@ impl<'a> Walk<'a> {
         let mut manifests: Vec<DigestId> = self.manifests.into_iter().collect();
         manifests.sort_unstable();
         let stays = |id: &DigestId| manifests.binary_search(id).is_ok() && !reached_by_tags.contains(id);
-        let revisions = self.repository.revisions.iter().filter(|revision| revision.link != LinkState::Absent);
+        let revisions = self.repository.linked_revisions();
         let untagged_kept = revisions.filter(|revision| stays(&revision.id)).count() as u64;
         RepositoryMarking {
             untagged_kept,
@@ -291,7 +291,7 @@ impl<'a> Walk<'a> {
     /// A manifest that is not in the store. As a child of an index that is legal (a sparse index), unless this
     /// repository has a link for it: then it was here, and nobody knows what it needs.
     fn missing(&mut self, id: DigestId) {
-        let has_link = self.repository.revision(id).is_some_and(|revision| revision.link != LinkState::Absent);
+        let has_link = self.repository.has_revision_link(id);
         if !has_link {
             return;
         }
@@ -398,8 +398,7 @@ impl<'a> Walk<'a> {
     }
 
     fn revision_path(&self, id: DigestId) -> PathBuf {
-        let digest = self.digests.digest(id);
-        self.repository.path.join(MANIFESTS).join(REVISIONS).join(digest.algorithm().name()).join(digest.hex())
+        self.repository.revision_folder(&self.digests.digest(id))
     }
 
     pub(super) fn find(&self, severity: Severity, kind: FindingKind, path: PathBuf, message: impl Into<String>) {

@@ -97,16 +97,12 @@ pub enum TagFate {
 /// it nearly names, and that has a revision link here; while it names nothing that is here.
 pub fn meant_by(repository: &Repository, tag: &Tag, digests: &Digests) -> Option<DigestId> {
     let (LinkState::Target(target), Ok(history)) = (&tag.current, &tag.history) else { return None };
-    if has_revision_link(repository, *target) || history.binary_search(target).is_ok() {
+    if repository.has_revision_link(*target) || history.binary_search(target).is_ok() {
         return None;
     }
     let target = digests.digest(*target);
-    let is_meant = |id: &&DigestId| has_revision_link(repository, **id) && target.is_slip_of(&digests.digest(**id));
+    let is_meant = |id: &&DigestId| repository.has_revision_link(**id) && target.is_slip_of(&digests.digest(**id));
     history.iter().find(is_meant).copied()
-}
-
-fn has_revision_link(repository: &Repository, id: DigestId) -> bool {
-    repository.revision(id).is_some_and(|revision| revision.link != LinkState::Absent)
 }
 
 /// Judges one tag.
@@ -118,7 +114,7 @@ pub fn judge(repository: &Repository, tag: &Tag, digests: &Digests) -> TagFate {
     };
     match &tag.current {
         LinkState::Target(target) => {
-            if has_revision_link(repository, *target) {
+            if repository.has_revision_link(*target) {
                 return TagFate::Root(*target);
             }
             // Otherwise a single wrong digit would look like an image that somebody has taken out by hand.

@@ -96,7 +96,7 @@ impl Request {
                 }),
                 Name::Manifest(name, digest) => find(repositories, name).and_then(|repository| {
                     let id = digests.id(digest);
-                    let has_link = repository.revision(id).is_some_and(|revision| revision.link != LinkState::Absent);
+                    let has_link = repository.has_revision_link(id);
                     if !has_link && !repository.tags.iter().any(|tag| tag.current == LinkState::Target(id)) {
                         let hex: Vec<String> = repository
                             .revisions

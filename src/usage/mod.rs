@@ -50,7 +50,7 @@ pub use sizes::YearMonth;
 use crate::collect::{self, Seen, TreeLinks, bytes_below};
 use crate::digest::Digest;
 use crate::finding::{FindingKind, Findings, Severity};
-use crate::interlock::brakes::{self, Brake};
+use crate::interlock::brakes::Brake;
 use crate::inventory::{DigestId, Inventory, Repository};
 use crate::layout::{DATA, UPLOADS, blob_dir};
 use crate::manifest::Store;
@@ -344,18 +344,7 @@ pub fn measure(
 
 /// Why a collection would refuse.
 fn brake(inventory: &Inventory, marking: &Marking) -> Option<Brake> {
-    let hidden = marking.repositories.iter().filter_map(|marked| marked.unlistable.clone());
-    let unlistable: Vec<String> =
-        inventory.unlistable.iter().map(ToString::to_string).chain(hidden).chain(marking.unlistable.clone()).collect();
-    brakes::check(brakes::Seen {
-        blobs: inventory.digests.blobs().len(),
-        repositories: inventory.repositories.len(),
-        revisions: inventory.revisions(),
-        has_repositories_folder: inventory.has_repositories_folder,
-        unlistable: &unlistable,
-        last_repositories: None,
-    })
-    .err()
+    collect::brake(inventory, &marking.all_unlistable(inventory), None)
 }
 
 fn uploads(registry: &Registry, repository: &Repository, findings: &Findings) -> CountAndBytes {

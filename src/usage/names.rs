@@ -62,7 +62,7 @@ pub fn select(asked: &[Asked], repositories: &[Repository]) -> Result<Vec<Select
                 return Err(no_tag(pattern, &matching().collect::<Vec<_>>()));
             }
             if !found {
-                return Err(no_repository(pattern, repositories));
+                return Err(pattern.no_repository(repositories.iter().map(|it| &*it.name)));
             }
             continue;
         }
@@ -79,20 +79,10 @@ pub fn select(asked: &[Asked], repositories: &[Repository]) -> Result<Vec<Select
             selected.insert(Selected::Repository(name(repository)));
         }
         if !found {
-            return Err(no_repository(pattern, repositories));
+            return Err(pattern.no_repository(repositories.iter().map(|it| &*it.name)));
         }
     }
     Ok(selected.into_iter().collect())
-}
-
-fn no_repository(pattern: &Pattern, repositories: &[Repository]) -> String {
-    let wanted = shown(pattern.repository().as_bytes());
-    if pattern.is_name() {
-        let near = did_you_mean(pattern.repository(), repositories.iter().map(|it| &*it.name));
-        format!("no repository is named {wanted}{near}")
-    } else {
-        format!("no repository matches {wanted}")
-    }
 }
 
 fn no_tag(pattern: &Pattern, repositories: &[&Repository]) -> String {

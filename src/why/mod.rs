@@ -324,7 +324,7 @@ impl<'a> Knowledge<'a> {
     fn linked_in(&self, id: DigestId) -> u64 {
         let repositories = self.collection.inventory.repositories.iter();
         let is_linked = repositories.filter(|repository| {
-            let has_revision = repository.revision(id).is_some_and(|revision| revision.link != LinkState::Absent);
+            let has_revision = repository.has_revision_link(id);
             has_revision || repository.has_layer_link(id)
         });
         is_linked.count() as u64

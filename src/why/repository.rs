@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Knowledge;
 use super::roots::RootKind;
-use crate::inventory::{DigestId, LinkState};
+use crate::inventory::DigestId;
 use crate::plan::Reason;
 
 /// What is in a repository, and why.
@@ -59,13 +59,13 @@ impl Knowledge<'_> {
         for (_, reason) in plan.iter().flat_map(|plan| &plan.revisions) {
             *revisions_going.entry(*reason).or_default() += 1;
         }
-        let revisions = repository.revisions.iter().filter(|revision| revision.link != LinkState::Absent);
+        let revisions = repository.linked_revisions();
         let own: HashSet<DigestId> =
             revisions.map(|revision| revision.id).chain(repository.layer_links.iter().copied()).collect();
         let mut shared = HashSet::new();
         let mut shared_with = 0;
         for (_, other) in inventory.repositories.iter().enumerate().filter(|(other, _)| *other != place) {
-            let revisions = other.revisions.iter().filter(|revision| revision.link != LinkState::Absent);
+            let revisions = other.linked_revisions();
             let mut is_one = false;
             for id in revisions.map(|revision| revision.id).chain(other.layer_links.iter().copied()) {
                 if own.contains(&id) {

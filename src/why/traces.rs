@@ -5,7 +5,7 @@
 //! blobs of manifests. None of that proves what was: it is what is still there.
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use jiff::Timestamp;
 use rayon::prelude::*;
@@ -15,8 +15,8 @@ use super::Knowledge;
 use super::describe::{Describer, What};
 use super::graph::Ancestry;
 use crate::digest::Digest;
-use crate::inventory::{DigestId, LinkState, Repository};
-use crate::layout::{LAYERS, LINK, MANIFESTS, REVISIONS};
+use crate::inventory::{DigestId, LinkState};
+use crate::layout::{LAYERS, LINK};
 use crate::manifest::Details;
 use crate::plan::Reason;
 
@@ -93,7 +93,7 @@ impl Knowledge<'_> {
                 let part = parents.contains(&revision.id).then(|| describer.part(revision.id, target));
                 let digest = self.digest(revision.id);
                 if revision.link == LinkState::Absent {
-                    let at = self.time_of(&revision_folder(repository, &digest));
+                    let at = self.time_of(&repository.revision_folder(&digest));
                     traces.push(Trace { part, ..trace(TraceKind::DeletedRevision, digest, at) });
                 } else if let Some(reason) = self.revision_goes(place, revision.id) {
                     let at = revision.stamp.map(|stamp| stamp.modified());
@@ -177,9 +177,4 @@ impl Knowledge<'_> {
     fn time_of(&self, path: &Path) -> Option<i64> {
         Some(self.registry.v2().stamp_of(path).ok().flatten()?.modified().0)
     }
-}
-
-fn revision_folder(repository: &Repository, digest: &Digest) -> PathBuf {
-    let revisions = repository.path.join(MANIFESTS).join(REVISIONS);
-    revisions.join(digest.algorithm().name()).join(digest.hex())
 }

@@ -15,10 +15,10 @@ fn read(path: &std::path::Path) -> String {
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A tag that is dropped while a link of its history is mended must not come back as half a tag: the next repair would
-/// point it at an old image.
-#[test]
-fn a_dropped_tag_stays_dropped() {
+/// ```text
+/// app   v1 => new (its manifest is lost); it pointed at old before, and the link of that entry is empty
+/// ```
+fn dropped_while_mended() -> (Tree, Manifest, Manifest) {
     let tree = Tree::new();
     let app = tree.repository("app");
     let old = app.image("v1");
@@ -26,6 +26,15 @@ fn a_dropped_tag_stays_dropped() {
     app.push_tagged("v1", &new);
     tree.remove(&tree.blob(&new.digest));
     tree.truncate(&app.history("v1", &old.digest).join("link"), 0);
+    (tree, old, new)
+}
+
+/// A tag that is dropped while a link of its history is mended must not come back as half a tag: the next repair would
+/// point it at an old image.
+#[test]
+fn a_dropped_tag_stays_dropped() {
+    let (tree, old, new) = dropped_while_mended();
+    let app = tree.repository("app");
     let run = repair(&tree, &["--drop-dangling-tags"]);
     let dropped = run.report().0["actions"].to_string();
     assert!(dropped.contains("\"tag\""), "{dropped}");
@@ -347,13 +356,8 @@ fn history_times_in_the_future() {
 /// A tag that was dropped can be put back, by force.
 #[test]
 fn a_dropped_tag_comes_back_whole() {
-    let tree = Tree::new();
+    let (tree, _, new) = dropped_while_mended();
     let app = tree.repository("app");
-    let old = app.image("v1");
-    let new = Manifest::docker("new", &["base", "new"]);
-    app.push_tagged("v1", &new);
-    tree.remove(&tree.blob(&new.digest));
-    tree.truncate(&app.history("v1", &old.digest).join("link"), 0);
     let run = repair(&tree, &["--drop-dangling-tags"]);
     let back = restore(&tree, run.report().run(), &["--allow-missing"]);
     let list = finish(regsweep(&["trash", "list", tree.root().to_str().unwrap()]));

@@ -64,7 +64,7 @@ fn known() -> BTreeMap<&'static str, Words> {
         ("because", kebab("src/policy/retention.rs", "Because")),
         ("damaged/part", with(kebab("src/check/images.rs", "Part"), &["null"])),
         ("damaged/problem", kebab("src/check/tell.rs", "Problem")),
-        ("mend/kind", snake("src/plan.rs", "MendedLink")),
+        ("mend/kind", snake("src/plan/mend.rs", "MendedLink")),
         ("manifest_kind", kebab("src/listing/mod.rs", "Kind")),
         ("why_state", kebab("src/why/mod.rs", "State")),
         ("why_kept", kebab("src/why/mod.rs", "Kept")),
