@@ -128,7 +128,7 @@ fn dry_run(registry: &Registry) -> Collection {
         now: 0,
     };
     let findings = Findings::default();
-    let collection = collect::collect(registry, options, &findings, &Unwatched);
+    let collection = collect::collect(registry, options, &findings, &Unwatched).unwrap();
     assert_eq!(findings.into_sorted(), [], "a tree without faults");
     let garbage = REPOSITORIES * IMAGES / 2 * (2 + LAYERS);
     assert_eq!(collection.plan.blobs.len(), usize::try_from(garbage).unwrap());

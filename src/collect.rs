@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::age::YoungSince;
 use crate::digest::Digest;
 use crate::finding::{FindingKind, Findings, Severity};
+use crate::halt::Halted;
 use crate::interlock::brakes::{self, Brake, Percent};
 use crate::inventory::{self, DigestId, Digests, Inventory, LinkState, Repository, Tag};
 use crate::layout::{INDEX, LINK, REPOSITORIES, SIGNATURES, UPLOADS, UploadId, component, is_debris, shown};
@@ -113,19 +114,30 @@ impl Seen {
 }
 
 /// Scans, marks and plans, in parallel on the current rayon pool.
-pub fn collect(registry: &Registry, options: Options<'_>, findings: &Findings, watch: &dyn Watch) -> Collection {
-    collect_and(registry, options, findings, watch, drop).0
+///
+/// # Errors
+/// [`Halted`]: what was seen in part is never decided upon.
+pub fn collect(
+    registry: &Registry,
+    options: Options<'_>,
+    findings: &Findings,
+    watch: &dyn Watch,
+) -> Result<Collection, Halted> {
+    Ok(collect_and(registry, options, findings, watch, drop)?.0)
 }
 
 /// [`collect`] for somebody who asks on: the manifests go to `then` once nothing here needs them. A collection drops
 /// them, for they are most of what it remembers.
+///
+/// # Errors
+/// As [`collect`].
 pub fn collect_and<T>(
     registry: &Registry,
     options: Options<'_>,
     findings: &Findings,
     watch: &dyn Watch,
     then: impl FnOnce(Store) -> T,
-) -> (Collection, T) {
+) -> Result<(Collection, T), Halted> {
     let mut seconds = Vec::new();
     let mut began = Instant::now();
     let mut phase_ends = |phase| {
@@ -134,7 +146,7 @@ pub fn collect_and<T>(
     };
 
     let wants_times = options.young_since.is_some();
-    let Seen { inventory, store } = see(registry, options.policy, wants_times, findings, &watch.begin(Phase::Scan));
+    let Seen { inventory, store } = see(registry, options.policy, wants_times, findings, &watch.begin(Phase::Scan))?;
     phase_ends(Phase::Scan);
 
     let meter = watch.begin(Phase::Mark);
@@ -161,6 +173,7 @@ pub fn collect_and<T>(
         // What there is to say was said about the tree as it will be.
         mark::mark(&inventory, &store, &links, Wishes { removal: &nothing, ..wishes }, &Findings::default(), &meter)
     });
+    meter.check()?;
     let needed = who_needs(&removal, &inventory, &marking, &store);
     if !needed.is_empty() {
         mistaken = Some(Mistaken::Needed(needed));
@@ -242,7 +255,9 @@ pub fn collect_and<T>(
         next_gc,
         seconds,
     };
-    (collection, manifests)
+    // Blobs that nobody has looked at any more would only be missing from the plan. All the same.
+    meter.check()?;
+    Ok((collection, manifests))
 }
 
 /// Why a registry that looks like this is not to be touched, if it is not.
@@ -265,7 +280,16 @@ pub(crate) fn brake(inventory: &Inventory, unlistable: &[String], last_repositor
 /// the table, and so can never be garbage.
 ///
 /// `wants_times` says whether somebody will ask for [`manifest::Manifest::modified`].
-pub fn see(registry: &Registry, policy: &Policy, wants_times: bool, findings: &Findings, meter: &Meter) -> Seen {
+///
+/// # Errors
+/// [`Halted`]: it is all, or nothing.
+pub fn see(
+    registry: &Registry,
+    policy: &Policy,
+    wants_times: bool,
+    findings: &Findings,
+    meter: &Meter,
+) -> Result<Seen, Halted> {
     let blobs = inventory::list_blobs(registry, findings, meter);
     let manifests = Reading::new(registry, &blobs.digests, meter, wants_times);
     let listed = rayon::in_place_scope(|scope| {
@@ -277,7 +301,8 @@ pub fn see(registry: &Registry, policy: &Policy, wants_times: bool, findings: &F
         })
     });
     let store = manifests.into_store();
-    Seen { inventory: Inventory::new(blobs, listed), store }
+    meter.check()?;
+    Ok(Seen { inventory: Inventory::new(blobs, listed), store })
 }
 
 /// Links in the tree, read when somebody asks for them.

@@ -246,7 +246,8 @@ struct Pass<'a> {
     pruned: &'a HashSet<DigestId>,
 }
 
-/// Marks all repositories, in parallel on the current rayon pool.
+/// Marks all repositories, in parallel on the current rayon pool. Where the meter says that the work is to end, some are
+/// left out: then the answer is good for nothing.
 pub fn mark(
     inventory: &Inventory,
     store: &Store,
@@ -261,7 +262,8 @@ pub fn mark(
         meter.expect(repositories.len() as u64);
         let findings = Findings::default();
         let mut marking = Marking::new(digests.blobs().len());
-        let marked = repositories.par_iter().map(|repository| {
+        let repositories = repositories.par_iter().filter(|_| !meter.is_halted());
+        let marked = repositories.map(|repository| {
             let marked = Walk::new(digests, store, links, &findings, repository, wishes, pass).run(&marking);
             meter.add(1);
             marked

@@ -5,17 +5,38 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::halt::{Halt, Halted};
+
 /// Done and expected of one phase. Adding is one relaxed atomic addition; nobody waits for anybody.
 #[derive(Debug, Default)]
 pub struct Meter {
     done: AtomicU64,
     expected: AtomicU64,
+    halt: Halt,
 }
 
 impl Meter {
-    /// A counter at zero.
+    /// A counter at zero, of work that goes on to its end.
     pub fn new() -> Meter {
         Meter::default()
+    }
+
+    /// A counter at zero, of work that ends when this says so.
+    pub fn until(halt: Halt) -> Meter {
+        Meter { halt, ..Meter::default() }
+    }
+
+    /// Whether the work is to end now, with the piece in hand. Once it is, it stays so.
+    pub fn is_halted(&self) -> bool {
+        self.halt.is_due()
+    }
+
+    /// For the end of work that is worth nothing unless all of it was done.
+    ///
+    /// # Errors
+    /// [`Halted`], if it was to end meanwhile.
+    pub fn check(&self) -> Result<(), Halted> {
+        self.halt.check()
     }
 
     /// So much more work is known of.
@@ -96,6 +117,11 @@ pub trait Watch: Sync {
 
     /// The last rename is done: the registry may be written to again. So many seconds it had to be read-only.
     fn window_closed(&self, seconds: f64);
+
+    /// Whether the work is to end before its end.
+    fn halt(&self) -> Halt {
+        Halt::never()
+    }
 }
 
 /// Nobody looks.

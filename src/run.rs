@@ -13,6 +13,7 @@ use crate::check::{self, Checked};
 use crate::collect::{self, Collection, Mistaken, collect_and};
 use crate::digest::Digest;
 use crate::finding::{FindingKind, Findings, Severity};
+use crate::halt::{Cause, Halted};
 use crate::interlock::brakes::Brake;
 use crate::inventory::Inventory;
 use crate::layout::{Item, REGSWEEP, shown_path};
@@ -98,6 +99,11 @@ fn complain(how: How, text: impl Into<String>, findings: &Findings) -> Complaint
     Complaint { how, text }
 }
 
+/// The complaint of a run that ended before everything was seen. What it has found so far is of a part.
+pub fn halted_early(Halted(cause): Halted, findings: &Findings) -> Complaint {
+    complain(How::Stopped, format!("{cause} before everything was seen; nothing was touched"), findings)
+}
+
 /// Sees and decides, and stops there. Changes nothing at all, and takes no lock; it says what stands in the way of its
 /// figures.
 pub fn dry_run(registry: &Registry, options: Options<'_>, findings: &Findings, watch: &dyn Watch) -> Ended {
@@ -107,7 +113,10 @@ pub fn dry_run(registry: &Registry, options: Options<'_>, findings: &Findings, w
         findings.add(Severity::Warning, FindingKind::Unreadable, None, Path::new(REGSWEEP), message);
         None
     });
-    let (collection, usage) = look(registry, options, last_repositories, findings, watch);
+    let (collection, usage) = match look(registry, options, last_repositories, findings, watch) {
+        Ok(seen) => seen,
+        Err(halted) => return Ended::early(halted_early(halted, findings)),
+    };
     let complaint = objection(&collection, findings).map(|Complaint { how, text }| match collection.brake {
         Some(_) => Complaint { how, text: format!("a sweep would be refused: {text}") },
         None => Complaint { how, text },
@@ -122,15 +131,16 @@ fn look(
     last_repositories: Option<u64>,
     findings: &Findings,
     watch: &dyn Watch,
-) -> (Collection, Option<Usage>) {
+) -> Result<(Collection, Option<Usage>), Halted> {
     let asked = collect::Options { last_repositories, ..options.collect };
     let (collection, store) =
-        collect_and(registry, asked, findings, watch, |store| options.wants_usage.then_some(store));
-    let usage = store.map(|store| {
+        collect_and(registry, asked, findings, watch, |store| options.wants_usage.then_some(store))?;
+    let measure = |store| {
         let parts = (&collection.inventory, &store);
         usage::measure(registry, parts, &collection.marking, findings, watch)
-    });
-    (collection, usage)
+    };
+    let usage = store.map(measure).transpose()?;
+    Ok((collection, usage))
 }
 
 /// Why the plan is not to be carried out: what was seen cannot be right, or what was named cannot go.
@@ -207,7 +217,10 @@ pub fn real_run_telling(
             return Ended::early(complain(How::Refused, text, findings));
         }
     };
-    let (collection, usage) = look(registry, options, last_repositories, findings, watch);
+    let (collection, usage) = match look(registry, options, last_repositories, findings, watch) {
+        Ok(seen) => seen,
+        Err(halted) => return Ended::early(halted_early(halted, findings)),
+    };
     let mut ended = Ended { usage, ..Ended::default() };
     if let Some(complaint) = objection(&collection, findings) {
         ended.complaint = Some(complaint);
@@ -226,9 +239,7 @@ pub fn real_run_telling(
             record(registry, &collection, &ended, options, findings);
         }
         // Outside the window: what an earlier run was cut off at.
-        for run in unfinished {
-            sweep::purge(&runs, &run, options.deleters, &watch.begin(Phase::Purge), findings);
-        }
+        purge_unfinished(&runs, &unfinished, options.deleters, findings, watch, &mut ended);
     }
     ended.collection = Some(collection);
     drop(lock);
@@ -287,7 +298,15 @@ pub struct Repaired {
 }
 
 /// Checks. Changes nothing at all, and takes no lock; it says what stands in the way of its figures.
-pub fn check(registry: &Registry, request: &check::Request, findings: &Findings, watch: &dyn Watch) -> Checked {
+///
+/// # Errors
+/// [`Halted`], if the run is to end before everything is seen.
+pub fn check(
+    registry: &Registry,
+    request: &check::Request,
+    findings: &Findings,
+    watch: &dyn Watch,
+) -> Result<Checked, Halted> {
     look_for_other_runs(registry, findings);
     let runs = Runs::of(registry).and_then(|runs| runs.list()).unwrap_or_default();
     // What cannot be seen was said a moment ago; here it is only for a hint.
@@ -323,7 +342,10 @@ pub fn repair(
         Err(complaint) => return Repaired { complaint: Some(complaint), ..Repaired::default() },
     };
     let all = runs.list().unwrap_or_default();
-    let checked = check::check(registry, request, &|digest| in_trash_of(&all, digest), findings, watch);
+    let checked = match check::check(registry, request, &|digest| in_trash_of(&all, digest), findings, watch) {
+        Ok(checked) => checked,
+        Err(halted) => return Repaired { complaint: Some(halted_early(halted, findings)), ..Repaired::default() },
+    };
     let mut ended = Ended::default();
     if let Some(brake) = mending_brake(&checked.inventory) {
         ended.complaint = Some(complain(How::Refused, brake.to_string(), findings));
@@ -336,9 +358,7 @@ pub fn repair(
         };
         carry_out(registry, &checked.inventory, &checked.repair.plan, how, findings, watch, &mut ended);
     }
-    for run in unfinished {
-        sweep::purge(&runs, &run, options.deleters, &watch.begin(Phase::Purge), findings);
-    }
+    purge_unfinished(&runs, &unfinished, options.deleters, findings, watch, &mut ended);
     drop(lock);
     let Ended { swept, removed, complaint, .. } = ended;
     Repaired { checked: Some(checked), swept, removed, complaint }
@@ -356,11 +376,13 @@ fn carry_out(
     match sweep::sweep(registry, inventory, plan, how, findings, watch) {
         Ok(swept) => {
             ended.removed = swept.removed;
+            ended.complaint = swept.halted.map(|cause| complain(How::Stopped, halted_late(cause, &swept), findings));
             ended.swept = Some(swept);
         }
         Err(error) => {
             let how = match &error {
                 SweepError::Changed(_) | SweepError::OtherMount { .. } => How::Refused,
+                SweepError::Halted(_) => How::Stopped,
                 SweepError::ChangedMeanwhile { .. } => How::Stopped,
                 SweepError::ChangedTooLate { removed, .. } => {
                     ended.removed = **removed;
@@ -373,6 +395,33 @@ fn carry_out(
                 SweepError::NotPutBack { .. } | SweepError::Io { .. } => How::Failed,
             };
             ended.complaint = Some(complain(how, with_causes(&error), findings));
+        }
+    }
+}
+
+/// What a run leaves to the next that had to end before its end.
+fn halted_late(cause: Cause, swept: &Swept) -> String {
+    let trash = "some of what went is still in its trash, and the next run deletes it, as `regsweep trash purge` does";
+    match (swept.is_complete, swept.is_left_in_trash) {
+        (true, _) => format!("{cause} when everything was moved away: {trash}"),
+        (false, true) => format!("{cause}: what is left is whole, and the next run goes on with it; {trash}"),
+        (false, false) => format!("{cause}: what is left is whole, and the next run goes on with it"),
+    }
+}
+
+/// Deletes what earlier runs have left in their trash, as far as there is time.
+fn purge_unfinished(
+    runs: &Runs,
+    unfinished: &[Run],
+    deleters: usize,
+    findings: &Findings,
+    watch: &dyn Watch,
+    ended: &mut Ended,
+) {
+    for run in unfinished {
+        if let Err(Halted(cause)) = sweep::purge(runs, run, &[], deleters, &watch.begin(Phase::Purge), findings) {
+            let text = format!("{cause} while the trash of run {} was deleted; the next run deletes the rest", run.id);
+            ended.complaint.get_or_insert_with(|| complain(How::Stopped, text, findings));
         }
     }
 }

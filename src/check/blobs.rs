@@ -56,6 +56,7 @@ impl BlobStates {
         meter.expect(again.len() as u64);
         let found: Vec<(DigestId, BlobState)> = again
             .into_par_iter()
+            .filter(|_| !meter.is_halted())
             .map(|id| {
                 let state = look_alone(registry, &digests.digest(id));
                 meter.add(1);

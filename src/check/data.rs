@@ -146,20 +146,21 @@ pub(super) fn read(
     let unread: Mutex<Vec<usize>> = Mutex::default();
     let is_over = AtomicBool::new(false);
     let is_time_up = || request.until.is_some_and(|until| Instant::now() >= until);
+    // The first is read whatever the time is, but not against somebody's word.
+    let is_to_end = |place: usize| meter.is_halted() || (place > 0 && is_time_up());
     let work = || {
         let mut buffer = vec![0; PIECE];
         loop {
-            // The first is read whatever the time is.
             let place = taken.fetch_add(1, Ordering::Relaxed);
             let Some(&(id, size)) = chosen.get(place) else { break };
-            if place > 0 && (is_over.load(Ordering::Relaxed) || is_time_up()) {
+            if is_over.load(Ordering::Relaxed) && place > 0 || is_to_end(place) {
                 is_over.store(true, Ordering::Relaxed);
                 lock(&unread).push(place);
                 break;
             }
             let go_on = |piece: u64| {
                 meter.add(piece);
-                place == 0 || !is_time_up()
+                !is_to_end(place)
             };
             let digest = digests.digest(id);
             match hash(registry, &digest, &mut buffer, go_on) {

@@ -79,7 +79,7 @@ pub(super) fn read(registry: &Registry, digests: &Digests, repository: &Reposito
         meter.expect(ids.len() as u64);
         let path = repository.path.join(LAYERS).join(algorithm.name());
         let dir = v2.open(&path);
-        let wrong = ids.par_iter().filter_map(|&id| {
+        let wrong = ids.par_iter().filter(|_| !meter.is_halted()).filter_map(|&id| {
             let state = match &dir {
                 Ok(Some(dir)) => read_link(dir, &Path::new(&digests.digest(id).hex()).join(LINK), digests).0,
                 Ok(None) => LinkState::Absent,
@@ -103,6 +103,7 @@ pub(super) fn read(registry: &Registry, digests: &Digests, repository: &Reposito
     links.read += entries.len() as u64 + (repository.revision_links() + repository.tags.len()) as u64;
     links.history = entries
         .into_par_iter()
+        .filter(|_| !meter.is_halted())
         .filter_map(|(place, tag, id)| {
             let (state, _) = read_link(v2, &history_link(repository, &tag.name, digests, id), digests);
             meter.add(1);

@@ -28,6 +28,7 @@ pub use tell::{DamagedBlob, LostImage, Problem};
 
 use crate::digest::Digest;
 use crate::finding::{FindingKind, Findings, Severity};
+use crate::halt::Halted;
 use crate::inventory::{self, DigestId, Digests, Inventory, LinkState, Repository};
 use crate::layout::blob_dir;
 use crate::listing::library::{Library, Loaded};
@@ -95,14 +96,18 @@ pub type TrashOf<'a> = &'a (dyn Fn(&Digest) -> Option<String> + Sync);
 
 /// Checks a registry, in parallel on the current rayon pool. Changes nothing.
 ///
-/// Never fails: what cannot be read is a finding, as an error where it touches something that a tag leads to.
+/// What cannot be read is a finding, as an error where it touches something that a tag leads to. If the run is to end
+/// while the data is read, what was read counts.
+///
+/// # Errors
+/// [`Halted`], if it is to end before that.
 pub fn check(
     registry: &Registry,
     request: &Request,
     trash: TrashOf<'_>,
     findings: &Findings,
     watch: &dyn Watch,
-) -> Checked {
+) -> Result<Checked, Halted> {
     let mut seconds = Vec::new();
     let mut began = std::time::Instant::now();
     let mut phase_ends = |phase| {
@@ -116,6 +121,7 @@ pub fn check(
     let (digests, repositories) = (&inventory.digests, &inventory.repositories);
     let mut library = Library::new(registry, digests, &meter);
     library.read(repositories.iter().flat_map(manifests));
+    meter.check()?;
     phase_ends(Phase::Scan);
 
     let meter = watch.begin(Phase::Check);
@@ -123,6 +129,7 @@ pub fn check(
         repositories.par_iter().map(|repository| links::read(registry, digests, repository, &meter)).collect();
     let named = named_blobs(&library, digests);
     let mut states = BlobStates::look(registry, digests, &named, &meter);
+    meter.check()?;
     phase_ends(Phase::Check);
 
     for (id, loaded) in library.all() {
@@ -171,7 +178,7 @@ pub fn check(
         }
     }
     let known = states.faulty().map(|(id, state)| (digests.digest(id), state.clone())).collect();
-    Checked { inventory, counts, lost, damaged, data, known, repair, seconds }
+    Ok(Checked { inventory, counts, lost, damaged, data, known, repair, seconds })
 }
 
 /// The manifests that a repository names: revisions that have a link, what tags point at, and where a tag's link cannot

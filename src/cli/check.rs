@@ -7,14 +7,17 @@ use jiff::Timestamp;
 use regsweep::check::{self, Checked, DataRequest, Subset, Wishes};
 use regsweep::digest::Digest;
 use regsweep::finding::{Finding, FindingKind, Findings, Severity};
+use regsweep::halt::{Halt, Halted};
 use regsweep::layout::shown_path;
 use regsweep::plan::Plan;
+use regsweep::progress::Watch as _;
 use regsweep::report::{CheckReport, Outcome, PhaseReport, Report, RepositoryReport, SCHEMA, Scanned, Tool};
 use regsweep::run::{self, Complaint, How, Mending, Repaired};
 use regsweep::threads::MOST;
-use regsweep::usage;
+use regsweep::usage::{self, Usage};
 
 use super::files;
+use super::limits::Load;
 use super::position::Position;
 use super::progress::{Look, Shown};
 use super::target::{self, Age, Evidence, Opened, Share, Target};
@@ -56,6 +59,9 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     evidence: Evidence,
+
+    #[command(flatten)]
+    load: Load,
 
     #[command(flatten)]
     output: Output,
@@ -125,7 +131,8 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
             return Err(Failure::usage(anyhow!("{flag} goes with --read-data or --read-data-subset")));
         }
     }
-    let opened = args.target.open(args.evidence.config())?;
+    args.load.step_back();
+    let opened = args.target.open_with(args.evidence.config(), args.load.seam())?;
     let registry = &opened.registry;
     args.output.is_outside(registry)?;
     args.data.position.iter().try_for_each(|path| files::is_outside(path, registry))?;
@@ -144,7 +151,7 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
     let read_only = args.evidence.gather(&opened)?;
     let request = check::Request { data, repair, known: Vec::new() };
     let findings = Findings::default();
-    let shown = Shown::new(Look::suitable(args.output.quiet));
+    let shown = Shown::until(Look::suitable(args.output.quiet), Halt::never())?;
     let jobs = args.jobs.unwrap_or_else(|| target::jobs(registry));
     let pool = target::pool(jobs)?;
     let changes = args.repair.repair && !args.repair.dry_run;
@@ -152,18 +159,24 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
     let mut usage = None;
     let ended = pool.install(|| {
         // Where the bytes are is for the page alone, and what it has to say about them was said by the check.
-        let mut measure = || {
-            usage = args.output.html.is_some().then(|| {
-                let (seen, marking) = usage::look(registry, &Findings::default(), &shown);
-                usage::measure(registry, seen.parts(), &marking, &Findings::default(), &shown)
-            });
+        // It has no picture if that takes too long for somebody.
+        let measure = || -> Result<Usage, Halted> {
+            let (seen, marking) = usage::look(registry, &Findings::default(), &shown)?;
+            usage::measure(registry, seen.parts(), &marking, &Findings::default(), &shown)
         };
+        let mut measure = || usage = args.output.html.is_some().then(|| measure().ok()).flatten();
         if !changes {
-            let checked = run::check(registry, &request, &findings, &shown);
+            let checked = match run::check(registry, &request, &findings, &shown) {
+                Ok(checked) => checked,
+                Err(halted) => {
+                    let complaint = run::halted_early(halted, &findings);
+                    return Repaired { complaint: Some(complaint), ..Repaired::default() };
+                }
+            };
             measure();
             let brake = if args.repair.repair { run::mending_brake(&checked.inventory) } else { None };
-            let complaint =
-                brake.map(|brake| Complaint { how: How::Refused, text: format!("a repair would be refused: {brake}") });
+            let refused = |brake| Complaint { how: How::Refused, text: format!("a repair would be refused: {brake}") };
+            let complaint = brake.map(refused).or_else(|| halted_reading(&checked, &shown.halt()));
             return Repaired { checked: Some(checked), complaint, ..Repaired::default() };
         }
         if !read_only.proven {
@@ -171,14 +184,22 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
             return Repaired { complaint: Some(Complaint { how: How::Refused, text }), ..Repaired::default() };
         }
         let mending = Mending { deleters: args.jobs.unwrap_or(MOST), at: began.at, window_began: began.window };
-        let ended = run::repair(registry, &request, mending, &findings, &shown);
+        let mut ended = run::repair(registry, &request, mending, &findings, &shown);
+        if let (None, Some(checked)) = (&ended.complaint, &ended.checked) {
+            ended.complaint = halted_reading(checked, &shown.halt());
+        }
         if ended.swept.is_some() {
             // What counts is what a client meets now. It takes no lock: a run that begins meanwhile is welcome.
             let left = Findings::default();
             // What was read and is still there is as damaged as it was.
             let known = ended.checked.as_ref().map(|checked| checked.known.clone()).unwrap_or_default();
-            let checked = run::check(registry, &check::Request { known, ..check::Request::default() }, &left, &shown);
-            afterwards = Some((checked, left.into_sorted()));
+            match run::check(registry, &check::Request { known, ..check::Request::default() }, &left, &shown) {
+                Ok(checked) => afterwards = Some((checked, left.into_sorted())),
+                Err(Halted(cause)) => {
+                    let text = format!("{cause}; nobody has looked at what is left after mending");
+                    ended.complaint.get_or_insert(Complaint { how: How::Stopped, text });
+                }
+            }
         }
         measure();
         ended
@@ -220,6 +241,7 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
         phases: phases(checked.as_ref()),
         window_seconds: swept.as_ref().map(|swept| swept.window_seconds),
         quarantine: true,
+        left_in_trash: false,
         outcome,
         advice: Vec::new(),
     };
@@ -234,6 +256,13 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
     let has_damage = has_damage || report.findings.iter().any(is_unmended);
     let done = if has_damage || outcome == Outcome::Incomplete { Exit::Damage } else { Exit::Done };
     work::deliver(&report, usage.as_ref(), &args.output, complaint, done)
+}
+
+/// Why not everything was read that was asked for, if that was against the plan.
+fn halted_reading(checked: &Checked, halt: &Halt) -> Option<Complaint> {
+    let cause = halt.cause().filter(|_| checked.data.as_ref().is_some_and(|read| read.is_out_of_time))?;
+    let text = format!("{cause} while the data was read; what was read counts");
+    Some(Complaint { how: How::Stopped, text })
 }
 
 /// What is to be read, and where it is remembered how far that came.

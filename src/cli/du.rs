@@ -20,6 +20,7 @@ use regsweep::report::page;
 use regsweep::usage::{self, Asked, Selected, Usage};
 
 use super::files;
+use super::limits::Load;
 use super::output;
 use super::progress::{Look, Shown};
 use super::target::{self, Target};
@@ -94,6 +95,9 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "N", value_parser = target::parse_jobs)]
     jobs: Option<usize>,
 
+    #[command(flatten)]
+    load: Load,
+
     /// Write a page to this file as well: one file for a browser, with a picture of the store
     ///
     /// It loads nothing, and works from a mail attachment and without scripts. It always shows the whole store.
@@ -139,7 +143,8 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
     let asked =
         args.names.iter().map(|name| Ok(Asked { pattern: Pattern::parse(name)?, is_recursive: args.recursive }));
     let asked = asked.collect::<Result<Vec<Asked>, String>>().map_err(|why| Failure::usage(anyhow!(why)))?;
-    let opened = args.target.open(None)?;
+    args.load.step_back();
+    let opened = args.target.open_with(None, args.load.seam())?;
     let registry = &opened.registry;
     args.html.iter().try_for_each(|path| files::is_outside(path, registry))?;
     if registry.has_above(1, "lockfiles/database-in-use") {
@@ -149,10 +154,10 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
     let shown = Shown::new(Look::suitable(false));
     let pool = target::pool(args.jobs.unwrap_or_else(|| target::jobs(registry)))?;
     let (usage, named) = pool.install(|| -> Result<_, Failure> {
-        let (seen, marking) = usage::look(registry, &findings, &shown);
+        let (seen, marking) = usage::look(registry, &findings, &shown)?;
         let selected = usage::select(&asked, &seen.inventory.repositories);
         let selected = selected.map_err(|why| Failure::from(anyhow!(why)))?;
-        let usage = usage::measure(registry, seen.parts(), &marking, &findings, &shown);
+        let usage = usage::measure(registry, seen.parts(), &marking, &findings, &shown)?;
         let named = (!asked.is_empty()).then(|| named(registry, &seen, &marking, &usage, selected, &shown));
         Ok((usage, named))
     })?;

@@ -9,6 +9,7 @@ use regsweep::report::human::counted;
 use regsweep::run;
 use regsweep::threads::MOST;
 
+use super::limits::{Limits, Load};
 use super::names::Names;
 use super::output;
 use super::target::{self, Age, Evidence, Share, Target};
@@ -85,6 +86,12 @@ pub(crate) struct Args {
     jobs: Option<usize>,
 
     #[command(flatten)]
+    limits: Limits,
+
+    #[command(flatten)]
+    load: Load,
+
+    #[command(flatten)]
     names: Names,
 
     #[command(flatten)]
@@ -105,6 +112,8 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
         policy_file: args.names.file(),
         dry_run: args.dry_run,
         jobs: args.jobs,
+        halt: args.limits.halt(began),
+        load: &args.load,
         options: options(args, &policy, began),
     };
     work.run(&|_| {}, &|report, has_ended_early| advice(args, report, has_ended_early))
@@ -163,6 +172,8 @@ fn advice(args: &Args, report: &Report<'_>, has_ended_early: bool) -> Vec<String
     if let Some(jobs) = args.jobs {
         flags.push_str(&format!(" --jobs {jobs}"));
     }
+    flags.push_str(&args.limits.as_given());
+    flags.push_str(&args.load.as_given());
     let evidence = args.evidence.as_given();
     let collects = !report.plan.is_empty();
     if args.dry_run && !has_ended_early && collects {

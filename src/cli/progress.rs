@@ -6,11 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use regsweep::halt::Halt;
 use regsweep::progress::{Meter, Phase, Watch};
 use regsweep::report::human::{bytes, duration};
 
 use super::output::say;
+use super::{Failure, signals};
 
 /// How often a bar is drawn.
 const FRAME: Duration = Duration::from_millis(100);
@@ -22,6 +25,7 @@ pub(crate) struct Shown {
     current: Arc<Mutex<Option<Current>>>,
     look: Look,
     bar: ProgressBar,
+    halt: Halt,
     painter: Option<(Sender<()>, JoinHandle<()>)>,
 }
 
@@ -54,6 +58,16 @@ struct Current {
 }
 
 impl Shown {
+    /// Starts to show work that ends when this says so, or a signal does.
+    pub(crate) fn until(look: Look, halt: Halt) -> Result<Shown, Failure> {
+        let mut shown = Shown::new(look);
+        shown.halt = halt;
+        let bar = shown.bar.clone();
+        signals::listen(shown.halt.clone(), move |text| bar.suspend(|| say(text)))
+            .context("cannot wait for signals")?;
+        Ok(shown)
+    }
+
     /// Starts to show.
     pub(crate) fn new(look: Look) -> Shown {
         let bar = match look {
@@ -76,7 +90,7 @@ impl Shown {
             });
             (stop, thread)
         });
-        Shown { current, look, bar, painter }
+        Shown { current, look, bar, halt: Halt::never(), painter }
     }
 
     /// Takes the bar off the screen, until a phase begins.
@@ -123,7 +137,7 @@ fn style(counts_bytes: bool) -> ProgressStyle {
 
 impl Watch for Shown {
     fn begin(&self, phase: Phase) -> Arc<Meter> {
-        let meter = Arc::new(Meter::new());
+        let meter = Arc::new(Meter::until(self.halt.clone()));
         let next = Current { phase, meter: Arc::clone(&meter), began: Instant::now() };
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         *current = Some(next);
@@ -134,6 +148,10 @@ impl Watch for Shown {
             self.bar.set_prefix(phase.name());
         }
         meter
+    }
+
+    fn halt(&self) -> Halt {
+        self.halt.clone()
     }
 
     fn window_closed(&self, seconds: f64) {

@@ -1,12 +1,14 @@
 //! `regsweep rm`: take names out, on disk.
 
 use regsweep::collect;
+use regsweep::halt::Halt;
 use regsweep::plan::{Plan, Scope};
 use regsweep::policy::{Name, Policy, Request};
 use regsweep::report::{Report, human};
 use regsweep::run;
 use regsweep::threads::MOST;
 
+use super::limits::Load;
 use super::target::{self, Evidence, Target};
 use super::work::{Began, Format, Output, Work};
 use super::{Exit, Failure, output};
@@ -65,6 +67,9 @@ pub(crate) struct Args {
     jobs: Option<usize>,
 
     #[command(flatten)]
+    load: Load,
+
+    #[command(flatten)]
     evidence: Evidence,
 
     #[command(flatten)]
@@ -84,6 +89,8 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
         policy_file: None,
         dry_run: args.dry_run,
         jobs: args.jobs,
+        halt: Halt::never(),
+        load: &args.load,
         options: run::Options {
             collect: collect::Options {
                 policy: &policy,

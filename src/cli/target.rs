@@ -9,6 +9,7 @@ use regsweep::interlock::brakes::Percent;
 use regsweep::interlock::evidence::{ReadOnly, Sources, gather};
 use regsweep::interlock::probe::{Credentials, RegistryUrl, probe};
 use regsweep::registry::Registry;
+use regsweep::seam::Seam;
 use regsweep::threads;
 
 use super::{Failure, output};
@@ -56,6 +57,11 @@ pub(crate) struct Opened {
 impl Target {
     /// Opens the registry: a folder, or what a config.yml names.
     pub(crate) fn open(&self, config: Option<&Path>) -> Result<Opened, Failure> {
+        self.open_with(config, Seam::default())
+    }
+
+    /// [`Target::open`], with somebody between regsweep and the volume.
+    pub(crate) fn open_with(&self, config: Option<&Path>, seam: Seam) -> Result<Opened, Failure> {
         let is_file = std::fs::metadata(&self.registry).is_ok_and(|metadata| metadata.is_file());
         let config = match (is_file, config) {
             (true, Some(_)) => {
@@ -73,7 +79,7 @@ impl Target {
             Some((_, config)) if is_file => &config.root_directory,
             _ => &self.registry,
         };
-        let registry = Registry::open(root).map_err(Failure::usage)?;
+        let registry = Registry::open_with(root, seam).map_err(Failure::usage)?;
         Ok(Opened { registry, config })
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 use jiff::Timestamp;
 use regsweep::finding::Findings;
+use regsweep::halt::{Halt, Halted};
 use regsweep::layout::shown_path;
 use regsweep::progress::{Phase, Watch};
 use regsweep::report::human::{bytes, counted};
@@ -12,9 +13,11 @@ use regsweep::sweep::{self, LockError, Run, RunId, Runs, State};
 use regsweep::threads::MOST;
 use serde::Serialize;
 
+use super::limits::{Limits, Load};
 use super::output::{self, say};
 use super::progress::{Look, Shown};
-use super::target::{self, Age, Evidence, Target};
+use super::target::{self, Age, Evidence, Opened, Target};
+use super::work::Began;
 use super::{Exit, Failure};
 
 /// List, restore or purge what `gc --quarantine` has put aside
@@ -43,6 +46,8 @@ pub(crate) enum Command {
         #[arg(long)]
         allow_missing: bool,
         #[command(flatten)]
+        load: Load,
+        #[command(flatten)]
         evidence: Evidence,
     },
     /// Delete what runs have put aside, for good
@@ -55,6 +60,10 @@ pub(crate) enum Command {
         /// Only runs that began longer ago than this
         #[arg(long, value_name = "D")]
         older_than: Option<Age>,
+        #[command(flatten)]
+        limits: Limits,
+        #[command(flatten)]
+        load: Load,
     },
 }
 
@@ -69,13 +78,18 @@ pub(crate) enum Format {
 pub(crate) fn main(command: &Command) -> Result<Exit, Failure> {
     match command {
         Command::List { target, format } => list(target, *format),
-        Command::Restore { target, run, allow_missing, evidence } => {
+        Command::Restore { target, run, allow_missing, load, evidence } => {
             let (target, runs) = sort_out(target, std::slice::from_ref(run));
-            restore(&target, &runs[0], *allow_missing, evidence)
+            load.step_back();
+            let opened = target.open_with(evidence.config(), load.seam())?;
+            restore(&opened, &runs[0], *allow_missing, evidence)
         }
-        Command::Purge { target, runs, older_than } => {
+        Command::Purge { target, runs, older_than, limits, load } => {
+            let halt = limits.halt(Began::now());
             let (target, runs) = sort_out(target, runs);
-            purge(&target, &runs, older_than.as_ref())
+            load.step_back();
+            let opened = target.open_with(None, load.seam())?;
+            purge(&opened, &runs, older_than.as_ref(), halt)
         }
     }
 }
@@ -182,12 +196,11 @@ fn lock(registry: &regsweep::registry::Registry) -> Result<sweep::Lock, Failure>
     })
 }
 
-fn restore(target: &Target, name: &str, allow_missing: bool, evidence: &Evidence) -> Result<Exit, Failure> {
-    let opened = target.open(evidence.config())?;
+fn restore(opened: &Opened, name: &str, allow_missing: bool, evidence: &Evidence) -> Result<Exit, Failure> {
     let runs = Runs::of(&opened.registry).context("cannot open the registry's folder")?;
     let is_kept = |state| state == State::Kept;
     find(&runs, name, is_kept)?;
-    let read_only = evidence.gather(&opened)?;
+    let read_only = evidence.gather(opened)?;
     if !read_only.proven {
         say(read_only.refusal(opened.registry.root()).trim_end());
         return Ok(Exit::Refused);
@@ -222,7 +235,8 @@ fn restore(target: &Target, name: &str, allow_missing: bool, evidence: &Evidence
         }
         output::error(&text);
     }
-    let shown = Shown::new(Look::suitable(false));
+    // A signal changes nothing here, but for a second one: half of a run put back is no state to leave it in.
+    let shown = Shown::until(Look::suitable(false), Halt::never())?;
     let back = pool.install(|| runs.put_back(&run, &shown.begin(Phase::Restore)));
     shown.finish();
     let back = back.with_context(|| format!("cannot put back what run {} has put aside", run.id))?;
@@ -240,8 +254,7 @@ fn restore(target: &Target, name: &str, allow_missing: bool, evidence: &Evidence
     Ok(if back.failed.is_empty() { Exit::Done } else { Exit::Failed })
 }
 
-fn purge(target: &Target, names: &[String], older_than: Option<&Age>) -> Result<Exit, Failure> {
-    let opened = target.open(None)?;
+fn purge(opened: &Opened, names: &[String], older_than: Option<&Age>, halt: Halt) -> Result<Exit, Failure> {
     let runs = Runs::of(&opened.registry).context("cannot open the registry's folder")?;
     let _lock = lock(&opened.registry)?;
     // One that was cut off is finished as well.
@@ -260,15 +273,20 @@ fn purge(target: &Target, names: &[String], older_than: Option<&Age>) -> Result<
         began.is_some_and(|began| now - began.as_second() >= age.seconds)
     };
     let findings = Findings::default();
-    let shown = Shown::new(Look::suitable(false));
+    let shown = Shown::until(Look::suitable(false), halt)?;
+    let mut halted = None;
     let mut lines = Vec::new();
     let pool = target::pool(MOST)?;
     for run in chosen.iter().filter(|run| is_old_enough(run)) {
         let meter = shown.begin(Phase::Purge);
         let (items, size) = run.progress.swept.unwrap_or_default();
         meter.expect(items);
-        pool.install(|| sweep::purge(&runs, run, MOST, &meter, &findings));
+        let purged = pool.install(|| sweep::purge(&runs, run, &[], MOST, &meter, &findings));
+        halted = purged.err();
         lines.push(format!("run {}: {} deleted ({})", run.id, counted(meter.done(), "thing", "things"), bytes(size)));
+        if halted.is_some() {
+            break;
+        }
     }
     shown.finish();
     if lines.is_empty() {
@@ -279,6 +297,10 @@ fn purge(target: &Target, names: &[String], older_than: Option<&Age>) -> Result<
     let kept = findings.into_sorted();
     for finding in &kept {
         output::error(&format!("{}: {}", finding.path, finding.message));
+    }
+    if let Some(Halted(cause)) = halted {
+        output::error(&format!("{cause}; what is left is deleted when this is run again"));
+        return Ok(Exit::Stopped);
     }
     Ok(if kept.is_empty() { Exit::Done } else { Exit::Failed })
 }

@@ -114,7 +114,7 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
     let pool = target::pool(target::jobs(registry))?;
     let asked = shown(args.name.as_bytes());
     pool.install(|| {
-        let knowledge = Knowledge::of(registry, options, &findings, &shown_progress);
+        let knowledge = Knowledge::of(registry, options, &findings, &shown_progress)?;
         shown_progress.finish();
         let found = knowledge.find(&question)?;
         let findings = findings.into_sorted();

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use regsweep::collect::Collection;
 use regsweep::finding::{FindingKind, Findings, Severity};
+use regsweep::halt::Halt;
 use regsweep::interlock::evidence::ReadOnly;
 use regsweep::layout::shown_path;
 use regsweep::plan::Plan;
@@ -22,6 +23,7 @@ use regsweep::sweep::Swept;
 use regsweep::usage::Usage;
 
 use super::files;
+use super::limits::Load;
 use super::output::{self, say};
 use super::progress::{Look, Shown};
 use super::target::{self, Evidence, Opened, Target};
@@ -93,6 +95,9 @@ pub(crate) struct Work<'a> {
     pub(crate) policy_file: Option<&'a Path>,
     pub(crate) dry_run: bool,
     pub(crate) jobs: Option<usize>,
+    /// When it is to end.
+    pub(crate) halt: Halt,
+    pub(crate) load: &'a Load,
     pub(crate) options: run::Options<'a>,
 }
 
@@ -104,11 +109,12 @@ impl Work<'_> {
         decided: &(dyn Fn(&Plan) + Sync),
         advice: &dyn Fn(&Report<'_>, bool) -> Vec<String>,
     ) -> Result<Exit, Failure> {
-        let opened = self.target.open(self.evidence.config())?;
+        self.load.step_back();
+        let opened = self.target.open_with(self.evidence.config(), self.load.seam())?;
         self.output.is_outside(&opened.registry)?;
         let read_only = self.evidence.gather(&opened)?;
         let findings = Findings::default();
-        let shown = Shown::new(Look::suitable(self.output.quiet));
+        let shown = Shown::until(Look::suitable(self.output.quiet), self.halt.clone())?;
         let jobs = self.jobs.unwrap_or_else(|| target::jobs(&opened.registry));
         let pool = target::pool(jobs)?;
         let (registry, watch) = (&opened.registry, &shown);
@@ -165,6 +171,7 @@ impl Work<'_> {
             phases: phases(collection.as_ref(), swept.as_ref()),
             window_seconds: swept.as_ref().map(|swept| swept.window_seconds),
             quarantine: self.options.quarantine,
+            left_in_trash: swept.as_ref().is_some_and(|swept| swept.is_left_in_trash),
             outcome,
             advice: Vec::new(),
         };

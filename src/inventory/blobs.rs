@@ -240,6 +240,7 @@ pub(super) fn scan(registry: &Registry, findings: &Findings, meter: &Meter) -> (
     meter.expect(shards.len() as u64);
     let parts: Vec<Part> = shards
         .into_par_iter()
+        .filter(|_| !meter.is_halted())
         .map(|(algorithm, first, shard, linked)| {
             let part = list_shard(registry, algorithm, first, &shard, linked, findings);
             meter.add(1);
@@ -462,7 +463,8 @@ impl BlobTable {
         // A run of one shard shares one open folder.
         let runs: Vec<&[DigestId]> =
             ids.chunk_by(|a, b| self.folder_of(*a) == self.folder_of(*b)).flat_map(|run| run.chunks(256)).collect();
-        runs.into_par_iter().flat_map_iter(|run| self.look_at_run(registry, run, meter)).collect()
+        let runs = runs.into_par_iter().filter(|_| !meter.is_halted());
+        runs.flat_map_iter(|run| self.look_at_run(registry, run, meter)).collect()
     }
 
     /// The folder that a blob lies in, by algorithm and first byte.

@@ -11,6 +11,7 @@ use super::repositories::Watched;
 use super::{Selection, symbolic_link, unknown};
 use crate::finding::{FindingKind, Findings, Severity};
 use crate::layout::{LAYERS, MANIFESTS, REPOSITORIES, UPLOADS, component, shown_path};
+use crate::progress::Meter;
 use crate::registry::{Cause, Kind, Registry, Unreadable};
 
 /// A folder that is a repository.
@@ -63,16 +64,17 @@ struct Explored {
 
 /// Walks `repositories`, level by level, each level in parallel. Folders that do not lead to what is selected are not
 /// opened.
-pub(super) fn find(registry: &Registry, selection: &Selection<'_>, findings: &Findings) -> Found {
+pub(super) fn find(registry: &Registry, selection: &Selection<'_>, findings: &Findings, meter: &Meter) -> Found {
     let mut found =
         Found { folders: Vec::new(), unlistable: Vec::new(), has_repositories_folder: false, watched: Vec::new() };
     let top = Path::new(REPOSITORIES);
     // A link that cannot be looked at cannot be opened either; that is reported where it is opened.
     let linked = matches!(registry.v2().look(top), Ok(Some(looked)) if looked.kind == Kind::SymbolicLink);
     let mut level = vec![Candidate { path: top.to_owned(), linked, above: Vec::new() }];
-    while !level.is_empty() {
+    while !level.is_empty() && !meter.is_halted() {
+        let candidates = level.into_par_iter().filter(|_| !meter.is_halted());
         let explored: Vec<Explored> =
-            level.into_par_iter().map(|candidate| explore(registry, candidate, selection, findings)).collect();
+            candidates.map(|candidate| explore(registry, candidate, selection, findings)).collect();
         level = Vec::new();
         for one in explored {
             found.has_repositories_folder |= one.exists;

@@ -90,7 +90,9 @@ pub struct Listed {
 
 /// Lists the blobs, in parallel on the current rayon pool.
 ///
-/// Never fails: what cannot be read is a finding, and nothing that is not in the table can be garbage.
+/// Never fails: what cannot be read is a finding, and nothing that is not in the table can be garbage. Where the meter
+/// says that the work is to end, the rest is left out, here and in everything else that lists: whoever decides on it
+/// has to ask the meter afterwards whether it is all ([`Meter::check`]).
 pub fn list_blobs(registry: &Registry, findings: &Findings, meter: &Meter) -> Blobs {
     let began = jiff::Timestamp::now().as_second();
     look_for_unknown_entries(registry, findings);
@@ -123,13 +125,14 @@ pub fn list_selected(
     selection: &Selection<'_>,
     each: impl Fn(&Repository) + Sync,
 ) -> Listed {
-    let found = find::find(registry, selection, findings);
+    let found = find::find(registry, selection, findings, meter);
     let folders: Vec<find::Folder> =
         found.folders.into_iter().filter(|folder| (selection.wants)(&folder.name())).collect();
     meter.expect(folders.len() as u64);
     let mut unlistable = found.unlistable;
     let (mut repositories, failed): (Vec<Repository>, Vec<Vec<Unreadable>>) = folders
         .into_par_iter()
+        .filter(|_| !meter.is_halted())
         .map(|folder| {
             let (repository, unlistable) = repositories::read(registry, digests, folder, selection, findings);
             each(&repository);
@@ -146,7 +149,7 @@ pub fn list_selected(
 /// The names of all repositories, as they may be shown, sorted: for somebody who asked for one that is not there. What
 /// cannot be listed is left out.
 pub fn repository_names(registry: &Registry) -> Vec<String> {
-    let found = find::find(registry, &Selection::EVERYTHING, &Findings::default());
+    let found = find::find(registry, &Selection::EVERYTHING, &Findings::default(), &Meter::new());
     let mut names: Vec<String> = found.folders.iter().map(find::Folder::name).collect();
     names.sort();
     names

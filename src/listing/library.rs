@@ -109,8 +109,8 @@ impl<'a> Library<'a> {
                 break;
             }
             self.meter.expect(level.len() as u64);
-            let loaded: Vec<(DigestId, Loaded)> =
-                level.par_iter().map(|&(id, expect)| (id, self.load(id, expect))).collect();
+            let wanted = level.par_iter().filter(|_| !self.meter.is_halted());
+            let loaded: Vec<(DigestId, Loaded)> = wanted.map(|&(id, expect)| (id, self.load(id, expect))).collect();
             level.clear();
             for (id, loaded) in loaded {
                 if let Loaded::Manifest(manifest) = &loaded {

@@ -175,6 +175,9 @@ impl<'a> Reading<'a> {
             scope.spawn(move |scope| {
                 let mut below = Vec::new();
                 for (id, expect) in some {
+                    if self.meter.is_halted() {
+                        return;
+                    }
                     below.extend(self.read(id, expect));
                     self.meter.add(1);
                 }
@@ -185,7 +188,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Ends the reading.
+    /// Ends the reading. Where the meter says that the work is to end, not everything was read.
     pub fn into_store(self) -> Store {
         let parts = self.parts.into_iter();
         Store { parts: parts.map(|part| part.into_inner().unwrap_or_else(PoisonError::into_inner)).collect() }

@@ -160,6 +160,8 @@ pub struct Report<'a> {
     pub window_seconds: Option<f64>,
     /// Whether what went is kept in the run's trash.
     pub quarantine: bool,
+    /// Whether some of what was moved away could not be deleted in time and still takes its room.
+    pub left_in_trash: bool,
     /// How it ended.
     pub outcome: Outcome,
     /// What to do next, a sentence each.

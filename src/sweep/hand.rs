@@ -4,7 +4,7 @@
 //! could go as well. An entry that is gone already is no error; one that will not go is kept, with a finding that says
 //! why. What goes before what is for [`sweep`](super::sweep) to say; only the order within a repository is kept here.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::ops::Index;
 use std::path::{Path, PathBuf};
@@ -16,12 +16,14 @@ use rayon::prelude::*;
 use super::disk::{self, Folder, Gone};
 use super::movers::Movers;
 use super::trash;
+use crate::digest::Digest;
 use crate::finding::{FindingKind, Findings, Severity};
+use crate::halt::{Cause, Halt};
 use crate::inventory::BlobSize;
 use crate::layout::{
     INDEX, Item, LAYERS, LINK, MANIFESTS, REPOSITORIES, REVISIONS, RepositoryName, TAGS, UPLOADS, repository_dir,
 };
-use crate::plan::{Plan, RepositoryPlan, Totals};
+use crate::plan::{BlobPlan, Plan, RepositoryPlan, Totals};
 use crate::progress::Meter;
 
 /// How many things a worker takes at a time.
@@ -40,6 +42,9 @@ pub(super) struct Hand<'a> {
     /// Every link folder that is gone.
     moved: Mutex<Vec<PathBuf>>,
     movers: Movers,
+    halt: Halt,
+    /// Whether something was left where it is because it is to end.
+    is_cut: AtomicBool,
 }
 
 impl<'a> Hand<'a> {
@@ -49,6 +54,7 @@ impl<'a> Hand<'a> {
         quarantine: bool,
         findings: &'a Findings,
         tally: &'a Tally,
+        halt: Halt,
     ) -> Self {
         Self {
             tree,
@@ -59,12 +65,29 @@ impl<'a> Hand<'a> {
             kept: Mutex::default(),
             moved: Mutex::default(),
             movers: Movers::new(),
+            halt,
+            is_cut: AtomicBool::new(false),
         }
     }
 
-    /// All links of one repository: tags and their history, then revisions, then layer links; uploads last. Where one
-    /// of them will not go, what it refers to stays as well: what is left must be whole.
-    pub(super) fn links(&self, plan: &RepositoryPlan, meter: &Meter) {
+    /// Whether to leave the rest where it is.
+    fn is_halted(&self) -> bool {
+        let is_due = self.halt.is_due();
+        if is_due {
+            self.is_cut.store(true, Ordering::Relaxed);
+        }
+        is_due
+    }
+
+    /// Why something was left where it is; nothing if all was done.
+    pub(super) fn was_cut_by(&self) -> Option<Cause> {
+        self.halt.cause().filter(|_| self.is_cut.load(Ordering::Relaxed))
+    }
+
+    /// The names of one repository: tags and their history, then revisions; and its uploads. Where one of them will not
+    /// go, what it refers to stays as well: what is left must be whole. Says whether all are gone, so that layer links
+    /// may follow.
+    pub(super) fn names(&self, plan: &RepositoryPlan, meter: &Meter) -> bool {
         let folder = repository_dir(&plan.name);
         let tags = folder.join(MANIFESTS).join(TAGS);
 
@@ -87,44 +110,43 @@ impl<'a> Hand<'a> {
             revisions_gone &= self.take_all(&revisions, names, meter, |way, _| bump(&self.tally[way].revisions));
         }
 
-        for (algorithm, names) in by_algorithm(plan.layer_links.iter()).iter().filter(|_| revisions_gone) {
-            let layers = folder.join(LAYERS).join(algorithm);
-            self.take_all(&layers, names, meter, |way, _| bump(&self.tally[way].layer_links));
-        }
-
         let names: Vec<String> = plan.uploads.iter().map(|(upload, _)| upload.to_string()).collect();
         self.take_all(&folder.join(UPLOADS), &names, meter, |way, place| {
             bump(&self.tally[way].uploads);
             self.tally[way].upload_bytes.fetch_add(plan.uploads[place].1, Ordering::Relaxed);
         });
+        revisions_gone
     }
 
-    /// All blobs, shard by shard, side by side.
-    pub(super) fn blobs(&self, plan: &Plan, meter: &Meter) {
-        let shard = |place: usize| Item::Blob(plan.blobs[place].digest.clone()).path().parent().map(Path::to_owned);
-        let same_shard = |a: &crate::plan::BlobPlan, b: &crate::plan::BlobPlan| {
-            (a.digest.algorithm(), a.digest.as_bytes()[0]) == (b.digest.algorithm(), b.digest.as_bytes()[0])
-        };
-        let mut start = 0;
-        let mut shards = Vec::new();
-        for blobs in plan.blobs.chunk_by(same_shard) {
-            shards.push((start, blobs));
-            start += blobs.len();
+    /// These layer links of a repository of which all names that the plan takes are gone.
+    pub(super) fn layer_links(&self, repository: &RepositoryName, links: &[&Digest], meter: &Meter) {
+        for (algorithm, names) in &by_algorithm(links.iter().copied()) {
+            let layers = repository_dir(repository).join(LAYERS).join(algorithm);
+            self.take_all(&layers, names, meter, |way, _| bump(&self.tally[way].layer_links));
         }
-        shards.into_par_iter().for_each(|(start, blobs)| {
-            let Some(shard) = shard(start) else { return };
+    }
+
+    /// These blobs, in the order of their digests, shard by shard, side by side.
+    pub(super) fn blobs(&self, blobs: &[&BlobPlan], meter: &Meter) {
+        let shard = |blob: &BlobPlan| (blob.digest.algorithm(), blob.digest.as_bytes()[0]);
+        blobs.par_chunk_by(|a, b| shard(a) == shard(b)).for_each(|blobs| {
+            let path = Item::Blob(blobs[0].digest.clone()).path();
+            let Some(shard) = path.parent() else { return };
             let names: Vec<String> = blobs.iter().map(|blob| blob.digest.hex()).collect();
-            self.take_all(&shard, &names, meter, |way, place| {
+            self.take_all(shard, &names, meter, |way, place| {
                 self.tally[way].blob(blobs[place].size);
             });
         });
     }
 
-    /// Takes entries of one folder away, and says whether none stayed. `gone` is called with the place of each that was
-    /// there and is gone, and the way that it went.
+    /// Takes entries of one folder away, and says whether none stayed; some do if it is to end meanwhile. `gone` is called
+    /// with the place of each that was there and is gone, and the way that it went.
     fn take_all(&self, folder: &Path, names: &[String], meter: &Meter, gone: impl Fn(Way, usize) + Sync) -> bool {
         if names.is_empty() {
             return true;
+        }
+        if self.is_halted() {
+            return false;
         }
         let from = match self.tree.open(folder) {
             Ok(Some(from)) => from,
@@ -150,14 +172,21 @@ impl<'a> Hand<'a> {
         };
         let all_gone = AtomicBool::new(true);
         names.par_chunks(CHUNK).enumerate().for_each(|(chunk, names)| {
-            let mut moved = match &to {
-                Some(to) => self.movers.move_all(&from, to, names.iter().map(Path::new)),
-                None => Vec::new(),
-            }
-            .into_iter();
+            let mut moved = to
+                .as_ref()
+                .map(|to| self.movers.move_all(&from, to, names.iter().map(Path::new), &self.halt).into_iter());
             let mut done = Vec::with_capacity(names.len());
             for (place, name) in names.iter().enumerate() {
-                match self.way_of(moved.next(), &from, folder, Path::new(name)) {
+                let tried = match &mut moved {
+                    Some(moved) => moved.next().map(Some),
+                    None => (!self.is_halted()).then_some(None),
+                };
+                let Some(tried) = tried else {
+                    self.is_cut.store(true, Ordering::Relaxed);
+                    all_gone.store(false, Ordering::Relaxed);
+                    break;
+                };
+                match self.way_of(tried, &from, folder, Path::new(name)) {
                     Ok(Some(way)) => {
                         gone(way, chunk * CHUNK + place);
                         done.push(folder.join(name));
@@ -261,9 +290,9 @@ impl<'a> Hand<'a> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Every link folder that is gone. Asked once: they are handed over.
-    pub(super) fn moved(&self) -> HashSet<PathBuf> {
-        std::mem::take(&mut *self.moved.lock().unwrap_or_else(PoisonError::into_inner)).into_iter().collect()
+    /// Every link folder that is gone since this was asked last: they are handed over.
+    pub(super) fn moved(&self) -> Vec<PathBuf> {
+        std::mem::take(&mut *self.moved.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -350,7 +379,7 @@ fn bump(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
-fn by_algorithm<'a>(digests: impl Iterator<Item = &'a crate::digest::Digest>) -> BTreeMap<&'static str, Vec<String>> {
+fn by_algorithm<'a>(digests: impl Iterator<Item = &'a Digest>) -> BTreeMap<&'static str, Vec<String>> {
     let mut names: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
     for digest in digests {
         names.entry(digest.algorithm().name()).or_default().push(digest.hex());
@@ -395,8 +424,8 @@ mod tests {
             Item::Tag(name.clone(), deleted.clone()),
             Item::TagHistory(name.clone(), moved.clone(), digest.clone()),
             Item::Revision(name.clone(), digest.clone()),
-            Item::LayerLink(name.clone(), digest.clone()),
             Item::Upload(name.clone(), upload.clone()),
+            Item::LayerLink(name.clone(), digest.clone()),
         ];
         let plan = RepositoryPlan {
             name,
@@ -417,8 +446,9 @@ mod tests {
             let tree = Folder::of(&Dir::open_root(temp.path()).unwrap()).unwrap();
             let trash = tree.open(Path::new("trash")).unwrap().filter(|_| !directly);
             let (findings, tally) = (Findings::default(), Tally::default());
-            let hand = Hand::new(&tree, trash.as_ref(), false, &findings, &tally);
-            hand.links(&plan, &Meter::new());
+            let hand = Hand::new(&tree, trash.as_ref(), false, &findings, &tally, Halt::never());
+            assert!(hand.names(&plan, &Meter::new()));
+            hand.layer_links(&plan.name, &plan.layer_links.iter().collect::<Vec<_>>(), &Meter::new());
             let went = hand.moved.lock().unwrap().clone();
             assert_eq!(went, items.clone().map(|item| item.path()), "in this order");
             let totals = tally.totals();
@@ -462,9 +492,9 @@ mod tests {
         let tree = Folder::of(&tree).unwrap();
         let trash = tree.open(Path::new("trash")).unwrap();
         let (findings, tally) = (Findings::default(), Tally::default());
-        let hand = Hand::new(&tree, trash.as_ref(), false, &findings, &tally);
+        let hand = Hand::new(&tree, trash.as_ref(), false, &findings, &tally, Halt::never());
         let pool = rayon::ThreadPoolBuilder::new().num_threads(plans.len()).build().unwrap();
-        pool.install(|| plans.par_iter().for_each(|plan| hand.links(plan, &Meter::new())));
+        pool.install(|| plans.par_iter().for_each(|plan| _ = hand.names(plan, &Meter::new())));
         assert!(other_device.0.have_met(), "the three never met");
         assert_eq!((tally[Way::Moved].things(), tally[Way::Deleted].things()), (0, 3));
     }

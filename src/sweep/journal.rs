@@ -73,6 +73,9 @@ pub enum Event {
         moved: u64,
         /// The bytes of the blobs among them.
         bytes: u64,
+        /// Why the run ended before all of the plan was carried out; nothing if it was.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stopped: Option<String>,
     },
     /// The trash that was kept is being deleted. It cannot be restored any more.
     Purging {

@@ -36,6 +36,7 @@ mod mend;
 mod movers;
 mod recheck;
 mod runs;
+mod steps;
 mod trash;
 
 use std::collections::HashSet;
@@ -56,9 +57,10 @@ pub use runs::{Run, RunId, Runs, State};
 pub use trash::{Purged, PutBack};
 
 use crate::finding::{FindingKind, Findings, Severity};
+use crate::halt::{Cause, Halted};
 use crate::inventory::Inventory;
 use crate::layout::{Item, shown_path};
-use crate::plan::{Plan, RepositoryPlan, Totals};
+use crate::plan::{BlobPlan, Plan, RepositoryPlan, Totals};
 use crate::progress::{Meter, Phase, Watch};
 use crate::registry::Registry;
 use crate::threads;
@@ -69,6 +71,10 @@ use runs::Begin;
 
 /// How many bytes are deleted directly, to make room for a journal, before it is tried again.
 const ROOM: u64 = 64 * 1024 * 1024;
+
+/// How much of the time that is left goes to moving things into the trash, where it is not kept: deleting them takes
+/// about three times as long, and what is only moved is not freed. (`docs/benchmarks.md` has both.)
+const MOVING: f64 = 0.25;
 
 /// What a sweep is told.
 #[derive(Clone, Copy, Debug)]
@@ -86,6 +92,9 @@ pub struct Options {
 /// Why a sweep ended before its end.
 #[derive(Debug, thiserror::Error)]
 pub enum SweepError {
+    /// It was to end before it began; nothing was touched.
+    #[error("{0}; nothing was touched")]
+    Halted(Cause),
     /// Somebody has written to the registry; nothing was touched.
     #[error("{0}; nothing was touched")]
     Changed(String),
@@ -167,8 +176,13 @@ pub struct Swept {
     pub removed: Totals,
     /// How many links were written.
     pub mended: u64,
-    /// Whether all was done: blobs are not reached where a link could not be removed, and a link may not be writable.
+    /// Whether all was done: blobs are not reached where a link could not be removed, and a link may not be writable; and
+    /// the run may have had to end before that.
     pub is_complete: bool,
+    /// Why the run left something of the plan, or of its trash, to the next; nothing if it did not.
+    pub halted: Option<Cause>,
+    /// Whether its trash was to be deleted, and is not, or not all of it.
+    pub is_left_in_trash: bool,
     /// How long the registry had to be read-only, in seconds.
     pub window_seconds: f64,
     /// How many seconds the phases took: links, blobs, purge.
@@ -196,70 +210,96 @@ pub fn sweep(
         }
     }
     let tally = Tally::default();
-    let is_unchanged = || match recheck::changed(registry, inventory, plan, &HashSet::new(), Path::new("")) {
-        None => Ok(()),
-        Some(what) => Err(SweepError::Changed(what)),
+    let may_begin = || {
+        watch.halt().check().map_err(|Halted(cause)| SweepError::Halted(cause))?;
+        match recheck::changed(registry, inventory, plan, &HashSet::new(), Path::new("")) {
+            None => Ok(()),
+            Some(what) => Err(SweepError::Changed(what)),
+        }
     };
-    let mut recorded = begin(&runs, plan, options, &tally, findings, &is_unchanged)?;
+    let mut recorded = begin(&runs, plan, options, &tally, findings, &may_begin)?;
     // As late as possible: the journal of a large plan takes its time.
-    if let Err(changed) = is_unchanged() {
+    if let Err(why) = may_begin() {
         if let Some((run, _)) = recorded {
             runs.discard(run).map_err(io_error("cannot take back the run's folder"))?;
         }
-        return Err(changed);
+        return Err(why);
     }
     let trash = match &recorded {
         Some((run, _)) => run.trash().map_err(io_error("cannot open the run's trash"))?,
         None => None,
     };
-    let hand = Hand::new(&runs.tree, trash.as_ref(), options.quarantine, findings, &tally);
+    let halt = if options.quarantine { watch.halt() } else { watch.halt().with_share(MOVING) };
+    let hand = Hand::new(&runs.tree, trash.as_ref(), options.quarantine, findings, &tally, halt);
 
     let began = Instant::now();
     let meter = watch.begin(Phase::Links);
-    meter.expect(plan.repositories.iter().map(links_of).sum());
-    plan.repositories.par_iter().for_each(|repository| hand.links(repository, &meter));
+    meter.expect(plan.repositories.iter().map(names_of).sum());
+    let names_gone: Vec<bool> = plan.repositories.par_iter().map(|repository| hand.names(repository, &meter)).collect();
     let links_seconds = began.elapsed().as_secs_f64();
 
-    let moved = hand.moved();
     let trash = recorded.as_ref().map(|(run, _)| Runs::trash_of(&run.id)).unwrap_or_default();
-    let changed = || recheck::changed(registry, inventory, plan, &moved, &trash);
+    let mut moved = HashSet::new();
+    let mut changed = || {
+        moved.extend(hand.moved());
+        recheck::changed(registry, inventory, plan, &moved, &trash)
+    };
     if let Some(what) = changed() {
         return Err(put_back(&runs, recorded.map(|(run, _)| run), what, &tally));
     }
 
     let began = Instant::now();
     let meter = watch.begin(Phase::Blobs);
-    meter.expect(plan.blobs.len() as u64);
-    // A reference that could not be removed still needs what it refers to.
-    let is_complete = hand.kept().is_empty();
-    if is_complete {
-        hand.blobs(plan, &meter);
-        // While nothing is deleted, a push that came in between loses nothing yet.
-        if let Some(what) = changed() {
-            return Err(put_back(&runs, recorded.map(|(run, _)| run), what, &tally));
+    let links: usize = plan.repositories.iter().map(|repository| repository.layer_links.len()).sum();
+    meter.expect((plan.blobs.len() + links) as u64);
+    let steps = steps::steps(plan);
+    for step in &steps {
+        let links = step.links.par_iter().filter(|(place, _)| names_gone[*place]);
+        links.for_each(|(place, links)| hand.layer_links(&plan.repositories[*place].name, links, &meter));
+        // A reference that could not be removed still needs what it refers to.
+        if hand.kept().is_empty() {
+            hand.blobs(&step.blobs, &meter);
         }
-    } else {
-        let message = "some links could not be removed, so no blob was: they may still be referenced";
+    }
+    // While nothing is deleted, a push that came in between loses nothing yet.
+    if let Some(what) = changed() {
+        return Err(put_back(&runs, recorded.map(|(run, _)| run), what, &tally));
+    }
+    if !hand.kept().is_empty() {
+        let message = "some links could not be removed, so blobs were left: they may still be referenced";
         findings.add(Severity::Error, FindingKind::NotRemoved, None, Path::new(crate::layout::BLOBS), message);
     }
-    for repository in plan.repositories.iter().filter(|repository| repository.folder) {
-        hand.empty_folders(&repository.name);
+    let mut is_complete = hand.kept().is_empty();
+    let mut mended = 0;
+    if hand.was_cut_by().is_none() {
+        for repository in plan.repositories.iter().filter(|repository| repository.folder) {
+            hand.empty_folders(&repository.name);
+        }
+        // Last, for nobody can tell a folder that this run has written to from one that somebody else has.
+        let (written, all_mended) = hand.mend(plan);
+        mended = written;
+        is_complete &= all_mended;
     }
-    // Last, for nobody can tell a folder that this run has written to from one that somebody else has.
-    let (mended, all_mended) = hand.mend(plan);
-    let is_complete = is_complete && all_mended;
+    let mut halted = hand.was_cut_by();
+    is_complete &= halted.is_none();
     let blobs_seconds = began.elapsed().as_secs_f64();
     let window_seconds = options.window_began.elapsed().as_secs_f64();
     watch.window_closed(window_seconds);
 
     let began = Instant::now();
+    let mut is_left_in_trash = false;
     if let Some((run, journal)) = &mut recorded {
         commit(&runs, journal, &hand, options, window_seconds)?;
         // Where nothing was moved there is nothing to keep.
         if !options.quarantine || tally[Way::Moved].things() == 0 {
             let meter = watch.begin(Phase::Purge);
             meter.expect(tally[Way::Moved].things());
-            purge(&runs, run, options.deleters, &meter, findings);
+            let path = |blob: &&BlobPlan| Item::Blob(blob.digest.clone()).path();
+            let first: Vec<Vec<PathBuf>> = steps.iter().map(|step| step.blobs.iter().map(path).collect()).collect();
+            if let Err(Halted(cause)) = purge(&runs, run, &first, options.deleters, &meter, findings) {
+                is_left_in_trash = true;
+                halted.get_or_insert(cause);
+            }
         }
     } else {
         let what = "cannot write the volume to the disk";
@@ -268,7 +308,8 @@ pub fn sweep(
     }
     let seconds = [links_seconds, blobs_seconds, began.elapsed().as_secs_f64()];
     let run = recorded.map(|(run, _)| run.id);
-    Ok(Swept { run, removed: tally.totals(), mended, is_complete, window_seconds, seconds })
+    let removed = tally.totals();
+    Ok(Swept { run, removed, mended, is_complete, halted, is_left_in_trash, window_seconds, seconds })
 }
 
 /// Undoes a run that is not committed.
@@ -322,6 +363,7 @@ fn commit(
         quarantine: options.quarantine,
         moved: hand.tally[Way::Moved].things(),
         bytes: totals.bytes(),
+        stopped: hand.was_cut_by().map(|cause| cause.to_string()),
     };
     journal.write(&swept).map_err(failed(write))?;
     // A mark that could not be waited for may be there all the same.
@@ -407,23 +449,36 @@ pub fn recover(runs: &Runs, findings: &Findings, watch: &dyn Watch) -> Result<Ve
     Ok(half_purged)
 }
 
-/// Deletes the trash of a run that is committed, with so many removals in flight at a time. What cannot be deleted is
-/// named; the next run tries again.
-pub fn purge(runs: &Runs, run: &Run, deleters: usize, meter: &Meter, findings: &Findings) {
+/// Deletes the trash of a run that is committed, these in it first, with so many removals in flight at a time. What
+/// cannot be deleted is named; the next run tries again.
+///
+/// # Errors
+/// [`Halted`], if the meter says that the work is to end before everything is deleted: the next run deletes the rest.
+pub fn purge(
+    runs: &Runs,
+    run: &Run,
+    first: &[Vec<PathBuf>],
+    deleters: usize,
+    meter: &Meter,
+    findings: &Findings,
+) -> Result<(), Halted> {
     let not_purged = |path: &Path, why: &str| {
         let path = Path::new(crate::layout::REGSWEEP).join("runs").join(run.id.as_str()).join("trash").join(path);
         let message = format!("cannot be deleted from the trash: {why}");
         findings.add(Severity::Warning, FindingKind::NotRemoved, None, &path, message);
     };
-    match threads::with(deleters, || runs.purge(run, meter)) {
+    match threads::with(deleters, || runs.purge(run, first, meter)) {
         Err(error) => not_purged(Path::new(""), &error.to_string()),
         Ok(purged) => {
             for (path, why) in &purged.kept {
                 not_purged(path, why);
             }
             // Without the line in its journal the next run tries again, and says again what it cannot delete.
+            if purged.is_halted {
+                return meter.check();
+            }
             if !purged.kept.is_empty() {
-                return;
+                return Ok(());
             }
             let done = run.remove_empty_trash().and_then(|is_gone| match is_gone {
                 true => run.note(&Event::Purged { at: Timestamp::now().to_string() }).and_then(|()| runs.forget_old()),
@@ -436,6 +491,7 @@ pub fn purge(runs: &Runs, run: &Run, deleters: usize, meter: &Meter, findings: &
             }
         }
     }
+    Ok(())
 }
 
 /// Makes the run's folder and journal, with the plan in it and on the disk. On a full volume, makes room first; if that
@@ -520,13 +576,11 @@ fn free_the_largest(runs: &Runs, plan: &Plan, tally: &Tally, findings: &Findings
     freed
 }
 
-fn links_of(repository: &RepositoryPlan) -> u64 {
-    let links = repository.tags.len()
-        + repository.tag_history.len()
-        + repository.revisions.len()
-        + repository.layer_links.len()
-        + repository.uploads.len();
-    links as u64
+/// What of a repository goes before its layer links.
+fn names_of(repository: &RepositoryPlan) -> u64 {
+    let names =
+        repository.tags.len() + repository.tag_history.len() + repository.revisions.len() + repository.uploads.len();
+    names as u64
 }
 
 /// The first folder that the plan takes something from, and from which nothing can be moved into the trash, because it

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use super::disk::{Folder, Gone};
+use crate::halt::Halt;
 
 /// How many workers move things at a time. The system moves one folder at a time on a whole volume, and whoever comes
 /// meanwhile waits, which costs time as well; with two, the one gets ready while the other has its turn.
@@ -22,7 +23,8 @@ impl Movers {
     }
 
     /// Moves entries of one folder to another, in this order, and says of each what became of it. Those that cannot be
-    /// moved do not keep the others from it.
+    /// moved do not keep the others from it. If it is to end meanwhile, nothing is said of the rest, which stays where it
+    /// is.
     ///
     /// What is to be done about them is done afterwards, when it is another worker's turn: a worker that waited for
     /// others during its own could wait for ever.
@@ -31,11 +33,12 @@ impl Movers {
         from: &Folder,
         to: &Folder,
         names: impl Iterator<Item = &'n Path> + Clone,
+        halt: &Halt,
     ) -> Vec<io::Result<Gone>> {
         // All threads wait for the disk at once, and few for the lock of the volume.
-        names.clone().for_each(|name| from.fetch(name));
+        names.clone().take_while(|_| !halt.is_due()).for_each(|name| from.fetch(name));
         let _turn = self.enter();
-        names.map(|name| from.move_to(name, to)).collect()
+        names.take_while(|_| !halt.is_due()).map(|name| from.move_to(name, to)).collect()
     }
 
     /// Waits for a turn, which is over when the answer is dropped.

@@ -264,11 +264,11 @@ impl Runs {
         }
     }
 
-    /// Deletes a run's trash for good.
+    /// Deletes a run's trash for good, these in it first.
     ///
     /// # Errors
     /// Whatever the system says while the trash is opened; what cannot be deleted is in the answer.
-    pub fn purge(&self, run: &Run, meter: &Meter) -> io::Result<Purged> {
+    pub fn purge(&self, run: &Run, first: &[Vec<PathBuf>], meter: &Meter) -> io::Result<Purged> {
         let Some(trash) = run.trash()? else { return Ok(Purged::default()) };
         if run.state() == State::Kept {
             match run.note(&Event::Purging { at: Timestamp::now().to_string() }) {
@@ -277,7 +277,7 @@ impl Runs {
                 noted => noted?,
             }
         }
-        Ok(trash::purge(&trash, meter))
+        Ok(trash::purge(&trash, first, meter))
     }
 }
 

@@ -11,6 +11,7 @@ use rayon::prelude::*;
 
 use super::disk::{self, Folder, Gone};
 use super::movers::Movers;
+use crate::halt::Halt;
 use crate::layout::{BLOBS, CURRENT, DATA, Item, LINK, STARTED_AT, component, is_debris};
 use crate::progress::Meter;
 use crate::registry::Kind;
@@ -40,6 +41,8 @@ pub struct Purged {
     pub items: u64,
     /// What could not be deleted, or is nothing that a registry writes, and why. It is still in the trash.
     pub kept: Vec<(PathBuf, String)>,
+    /// Whether it was to end before its end: then nobody knows what is left.
+    pub is_halted: bool,
 }
 
 /// Moves everything in the trash back: blobs first, then layer links, revisions, tags. What a reference leads to is
@@ -126,7 +129,8 @@ fn put_back_into_one_folder(
     };
     let paths: Vec<PathBuf> = items.iter().map(Item::path).collect();
     let names = paths.iter().map(|path| Path::new(path.file_name().unwrap_or_default()));
-    let moved = movers.move_all(&from, &to, names.clone());
+    // What has begun to go back goes back to the end: half of a run put back is no state to leave it in.
+    let moved = movers.move_all(&from, &to, names.clone(), &Halt::never());
     for (((item, path), name), moved) in items.iter().zip(&paths).zip(names).zip(moved) {
         match moved {
             Ok(Gone::Now) => lock(answer).items += 1,
@@ -190,14 +194,22 @@ fn remove_empty_folders(folder: &Folder, levels: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Deletes everything in the trash that a registry writes, in parallel on the current rayon pool. Anything else (a file
-/// that somebody laid into a blob's folder) is kept and named.
-pub(super) fn purge(trash: &Folder, meter: &Meter) -> Purged {
+/// Deletes everything in the trash that a registry writes, in parallel on the current rayon pool: these first, in their
+/// order, each a list of what lies in one folder or several. Anything else (a file that somebody laid into a blob's
+/// folder) is kept and named. If the meter says that the work is to end, the rest is left where it is.
+pub(super) fn purge(trash: &Folder, first: &[Vec<PathBuf>], meter: &Meter) -> Purged {
     let purger = Purger { kept: Mutex::default(), meter };
+    for paths in first {
+        let same_folder: Vec<&[PathBuf]> =
+            paths.chunk_by(|a, b| a.parent() == b.parent()).flat_map(|paths| paths.chunks(CHUNK)).collect();
+        same_folder.into_par_iter().for_each(|paths| purger.entries_of(trash, paths));
+    }
     purger.contents(trash, Path::new(""), false);
     let mut kept = purger.kept.into_inner().unwrap_or_else(PoisonError::into_inner);
     kept.sort();
-    Purged { items: meter.done(), kept }
+    // What could not be deleted was tried twice.
+    kept.dedup();
+    Purged { items: meter.done(), kept, is_halted: meter.is_halted() }
 }
 
 /// Deletes blobs of a trash until so many bytes are free. What cannot be deleted is left for the purge, which says so.
@@ -247,6 +259,20 @@ struct Purger<'a> {
 }
 
 impl Purger<'_> {
+    /// Deletes entries that all lie in one folder, where they are there.
+    fn entries_of(&self, trash: &Folder, paths: &[PathBuf]) {
+        let Some(parent) = paths.first().and_then(|path| path.parent()) else { return };
+        match trash.open(parent) {
+            Ok(Some(folder)) => {
+                for path in paths {
+                    self.entry(&folder, Path::new(path.file_name().unwrap_or_default()), path, false);
+                }
+            }
+            Ok(None) => {}
+            Err(error) => self.keep(parent, error.to_string()),
+        }
+    }
+
     /// Deletes the contents of a folder; `all` if everything below is known to be the registry's.
     fn contents(&self, folder: &Folder, path: &Path, all: bool) {
         let entries = match folder.entries() {
@@ -272,6 +298,9 @@ impl Purger<'_> {
 
     /// Deletes a folder with its contents.
     fn entry(&self, parent: &Folder, name: &Path, path: &Path, all: bool) {
+        if self.meter.is_halted() {
+            return;
+        }
         if path.components().count() > DEEPEST {
             return self.keep(path, TOO_DEEP.to_owned());
         }
@@ -452,7 +481,7 @@ mod tests {
         std::os::unix::fs::symlink(place.path("tree"), place.path(&format!("{upload}/swapped"))).unwrap();
         fs::write(place.path("tree/data"), "outside").unwrap();
         let meter = Meter::new();
-        let purged = purge(&place.folder("trash"), &meter);
+        let purged = purge(&place.folder("trash"), &[], &meter);
         assert_eq!(purged.items, 2, "the link and the upload");
         let kept: Vec<PathBuf> = purged.kept.into_iter().map(|(path, _)| path).collect();
         assert_eq!(kept, [PathBuf::from(format!("blobs/sha256/ab/{HEX}/notes.txt"))]);
@@ -472,7 +501,7 @@ mod tests {
         let trash = Dir::open_root(&place.path("trash")).unwrap().with_seam(Seam::intercepted_by(meet));
         let trash = Folder::of(&trash).unwrap();
         let pool = rayon::ThreadPoolBuilder::new().num_threads(4).build().unwrap();
-        let purged = pool.install(|| purge(&trash, &Meter::new()));
+        let purged = pool.install(|| purge(&trash, &[], &Meter::new()));
         assert!(meet.have_met(), "the two never met");
         assert_eq!((purged.items, purged.kept), (2, vec![]));
     }

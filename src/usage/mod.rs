@@ -50,6 +50,7 @@ pub use sizes::YearMonth;
 use crate::collect::{self, Seen, TreeLinks, bytes_below};
 use crate::digest::Digest;
 use crate::finding::{FindingKind, Findings, Severity};
+use crate::halt::Halted;
 use crate::interlock::brakes::Brake;
 use crate::inventory::{DigestId, Inventory, Repository};
 use crate::layout::{DATA, UPLOADS, blob_dir};
@@ -241,17 +242,22 @@ const TRIES: usize = 3;
 ///
 /// Blobs are listed first. So an image that is pushed meanwhile would lack what it brought with it: then all of it is
 /// looked at again, up to twice.
-pub fn look(registry: &Registry, findings: &Findings, watch: &dyn Watch) -> (Seen, Marking) {
+///
+/// # Errors
+/// [`Halted`].
+pub fn look(registry: &Registry, findings: &Findings, watch: &dyn Watch) -> Result<(Seen, Marking), Halted> {
     let policy = Policy::default();
     let mut tries = 0;
     loop {
         tries += 1;
         let said = Findings::default();
-        let seen = collect::see(registry, &policy, false, &said, &watch.begin(Phase::Scan));
-        let marking = mark(registry, &seen, &policy, &Removal::default(), &said, &watch.begin(Phase::Mark));
+        let seen = collect::see(registry, &policy, false, &said, &watch.begin(Phase::Scan))?;
+        let meter = watch.begin(Phase::Mark);
+        let marking = mark(registry, &seen, &policy, &Removal::default(), &said, &meter);
+        meter.check()?;
         if tries == TRIES || !has_grown(registry, &seen) {
             findings.take_all(said);
-            return (seen, marking);
+            return Ok((seen, marking));
         }
     }
 }
@@ -297,15 +303,20 @@ fn has_grown(registry: &Registry, seen: &Seen) -> bool {
 ///
 /// The inventory, the store and the marking are of one scan. Where a policy lets names go, these are no names here, and what they alone
 /// reached is garbage. What the scan had to say is not said again; blobs that have no size are.
+///
+/// # Errors
+/// [`Halted`].
 pub fn measure(
     registry: &Registry,
     (inventory, store): (&Inventory, &Store),
     marking: &Marking,
     findings: &Findings,
     watch: &dyn Watch,
-) -> Usage {
+) -> Result<Usage, Halted> {
     let Inventory { digests, repositories, .. } = inventory;
-    let sizes = Sizes::look(registry, digests.blobs(), &watch.begin(Phase::Measure));
+    let meter = watch.begin(Phase::Measure);
+    let sizes = Sizes::look(registry, digests.blobs(), &meter);
+    meter.check()?;
     let size_of = |id: DigestId| sizes.one(id);
     let marked = repositories.par_iter().zip(&marking.repositories);
     let reaches: Vec<Reach> = marked
@@ -339,7 +350,7 @@ pub fn measure(
     let is_whole = unmeasured == 0 && brake.is_none() && digests.blobs().is_complete();
     let blobs = sizes.sum(digests.blobs().ids());
     let uploads = all_uploads;
-    Usage { store, blobs, garbage, other, unknown, uploads, months, brake, unmeasured, is_whole, sizes }
+    Ok(Usage { store, blobs, garbage, other, unknown, uploads, months, brake, unmeasured, is_whole, sizes })
 }
 
 /// Why a collection would refuse.

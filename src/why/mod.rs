@@ -40,6 +40,7 @@ use crate::age::YoungSince;
 use crate::collect::{self, Collection, collect_and};
 use crate::digest::Digest;
 use crate::finding::Findings;
+use crate::halt::Halted;
 use crate::inventory::{DigestId, LinkState, LookedAt};
 use crate::layout::{DATA, blob_dir};
 use crate::manifest::Store;
@@ -163,19 +164,22 @@ impl Answer<'_> {
 
 impl<'a> Knowledge<'a> {
     /// Scans, marks and plans, in parallel on the current rayon pool, as a collection with these options does.
+    ///
+    /// # Errors
+    /// [`Halted`].
     pub fn of(
         registry: &'a Registry,
         options: collect::Options<'a>,
         findings: &Findings,
         watch: &dyn Watch,
-    ) -> Knowledge<'a> {
-        let (collection, store) = collect_and(registry, options, findings, watch, |store| store);
+    ) -> Result<Knowledge<'a>, Halted> {
+        let (collection, store) = collect_and(registry, options, findings, watch, |store| store)?;
         let inventory = &collection.inventory;
         let backwards = Backwards::new(registry, inventory, &collection.marking, &store);
         let (held, _) = options.policy.protected.look_up(&inventory.repositories, &inventory.digests);
         let young_since = options.young_since;
         let young = young_since.map(|since| since.manifests(&inventory.repositories, &store)).unwrap_or_default();
-        Knowledge { registry, policy: options.policy, young_since, collection, store, backwards, held, young }
+        Ok(Knowledge { registry, policy: options.policy, young_since, collection, store, backwards, held, young })
     }
 
     /// The digest of this number.

@@ -81,7 +81,7 @@ pub(crate) fn restore(tree: &Tree, seam: Seam) -> Done {
 pub(crate) fn purge(tree: &Tree, seam: Seam) -> Done {
     with_the_kept_run(tree, seam, |runs, run, done| {
         let findings = Findings::default();
-        sweep::purge(runs, run, 1, &Meter::new(), &findings);
+        sweep::purge(runs, run, &[], 1, &Meter::new(), &findings).unwrap();
         done.findings = findings.into_sorted();
     })
 }

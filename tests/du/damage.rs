@@ -210,7 +210,7 @@ fn a_push_meanwhile_is_no_damage() {
             Box::leak(Box::new(Pushing { times: AtomicU32::new(0), most, pushes: Mutex::new(pushes) }));
         let registry = Registry::open_with(&tree.root(), Seam::intercepted_by(pushing)).unwrap();
         let findings = Findings::default();
-        on_one_thread(|| library::look(&registry, &findings, &Unwatched));
+        on_one_thread(|| library::look(&registry, &findings, &Unwatched).unwrap());
         assert!(pushing.times.load(Ordering::Relaxed) >= most, "it has happened");
         let is_error = |severity| severity == Severity::Error;
         let found = findings.into_sorted();

@@ -66,7 +66,7 @@ fn collected(tree: &Tree, delete_untagged: bool) -> Collection {
         scope: plan::Scope::Everything,
         now: Timestamp::now().as_second(),
     };
-    collect(&registry, options, &Findings::default(), &Unwatched)
+    collect(&registry, options, &Findings::default(), &Unwatched).unwrap()
 }
 
 /// What lies on the disk, by the names of the witness.
@@ -115,8 +115,8 @@ impl Measured {
     fn of(tree: &Tree) -> Measured {
         let registry = Registry::open(&tree.root()).unwrap();
         let findings = Findings::default();
-        let (seen, marking) = usage::look(&registry, &findings, &Unwatched);
-        let usage = usage::measure(&registry, seen.parts(), &marking, &findings, &Unwatched);
+        let (seen, marking) = usage::look(&registry, &findings, &Unwatched).unwrap();
+        let usage = usage::measure(&registry, seen.parts(), &marking, &findings, &Unwatched).unwrap();
         Measured { registry, seen, marking, usage }
     }
 
@@ -196,13 +196,13 @@ fn what_a_policy_lets_go_is_garbage() {
         let registry = Registry::open(&built.tree.root()).unwrap();
         let policy = Policy { delete_untagged: true, ..Policy::default() };
         let (findings, meter) = (Findings::default(), Meter::new());
-        let seen = collect::see(&registry, &policy, false, &findings, &meter);
+        let seen = collect::see(&registry, &policy, false, &findings, &meter).unwrap();
         let links = TreeLinks { registry: &registry, digests: &seen.inventory.digests };
         let (held, removal, young) = (Held::default(), Removal::default(), HashSet::new());
         let wishes =
             Wishes { policy: &policy, held: &held, removal: &removal, young: &young, young_since: None, now: 0 };
         let marking = mark::mark(&seen.inventory, &seen.store, &links, wishes, &findings, &meter);
-        let usage = usage::measure(&registry, seen.parts(), &marking, &findings, &Unwatched);
+        let usage = usage::measure(&registry, seen.parts(), &marking, &findings, &Unwatched).unwrap();
         let goes = |delete_untagged| {
             BlobTotals::of(collected(&built.tree, delete_untagged).plan.blobs.iter().map(|blob| blob.size))
         };

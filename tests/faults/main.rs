@@ -78,7 +78,7 @@ fn collected(root: &Path, policy: &Policy, seam: Seam) -> Said {
     let registry = Registry::open_with(root, seam).unwrap();
     let findings = Findings::default();
     let options = collect::Options { policy, ..options().collect };
-    let collection = regsweep::collect::collect(&registry, options, &findings, &Unwatched);
+    let collection = regsweep::collect::collect(&registry, options, &findings, &Unwatched).unwrap();
     Said::new(&collection, findings.into_sorted())
 }
 

@@ -230,7 +230,7 @@ impl Work {
                 if self == Work::Restore {
                     runs.put_back(run, &Meter::new()).map_err(|error| error.to_string())?;
                 } else {
-                    sweep::purge(&runs, run, 1, &Meter::new(), &Findings::default());
+                    sweep::purge(&runs, run, &[], 1, &Meter::new(), &Findings::default()).unwrap();
                 }
             }
             Ok(())

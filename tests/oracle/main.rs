@@ -152,7 +152,7 @@ fn decide(root: &Path, wish: Wish, remove_empty: bool) -> (Registry, Collection,
         now: Timestamp::now().as_second(),
     };
     let findings = Findings::default();
-    let collection = collect(&registry, options, &findings, &Unwatched);
+    let collection = collect(&registry, options, &findings, &Unwatched).unwrap();
     (registry, collection, findings.into_sorted())
 }
 

@@ -3,18 +3,19 @@
 //! One thread works, so that the n-th call is the same call each time, as long as the tree is the same.
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use jiff::Timestamp;
 use regsweep::collect;
 use regsweep::finding::{Finding, Findings};
+use regsweep::halt::Halt;
 use std::sync::LazyLock;
 
 use regsweep::plan::Scope;
 use regsweep::policy::Policy;
-use regsweep::progress::Unwatched;
+use regsweep::progress::{Meter, Phase, Unwatched, Watch};
 use regsweep::registry::Registry;
 use regsweep::run::{self, Ended};
 use regsweep::seam::{Answer, Interceptor, Kind, Operation, Seam};
@@ -50,6 +51,24 @@ pub(crate) fn gc_inside(root: &Path, seam: Seam, options: run::Options) -> (Ende
     let registry = Registry::open_with(root, seam).unwrap();
     let findings = Findings::default();
     let ended = on_one_thread(|| run::real_run(&registry, options, &findings, &Unwatched));
+    (ended, findings.into_sorted())
+}
+
+/// The same, until somebody asks it to end.
+pub(crate) fn gc_until(root: &Path, seam: Seam, options: run::Options, halt: &Halt) -> (Ended, Vec<Finding>) {
+    struct Until(Halt);
+    impl Watch for Until {
+        fn begin(&self, _: Phase) -> Arc<Meter> {
+            Arc::new(Meter::until(self.0.clone()))
+        }
+        fn window_closed(&self, _: f64) {}
+        fn halt(&self) -> Halt {
+            self.0.clone()
+        }
+    }
+    let registry = Registry::open_with(root, seam).unwrap();
+    let findings = Findings::default();
+    let ended = on_one_thread(|| run::real_run(&registry, options, &findings, &Until(halt.clone())));
     (ended, findings.into_sorted())
 }
 

@@ -262,7 +262,7 @@ fn why_says_what_gc_does() {
                 scope: PlanScope::Everything,
                 now: Timestamp::now().as_second(),
             };
-            let knowledge = Knowledge::of(&registry, options, &Findings::default(), &Unwatched);
+            let knowledge = Knowledge::of(&registry, options, &Findings::default(), &Unwatched).unwrap();
             let mut seen = seen.borrow_mut();
             let checked = Check { tree: &built.tree, knowledge: &knowledge, seen: &mut seen }.all();
             if let Err(why) = checked {

@@ -57,7 +57,7 @@ fn scanned(registry: &Registry) -> Collection {
         scope: Scope::Everything,
         now: Timestamp::now().as_second(),
     };
-    let collection = collect(registry, options, &Findings::default(), &Unwatched);
+    let collection = collect(registry, options, &Findings::default(), &Unwatched).unwrap();
     assert!(collection.brake.is_none() && !collection.plan.is_empty());
     collection
 }

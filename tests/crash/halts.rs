@@ -1,0 +1,206 @@
+//! Somebody asks a run to end, at every call. It finishes what is in hand, and what it did stays done: nothing is put
+//! back, nothing refers to what is gone, and the next run goes on.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use regsweep::finding::Finding;
+use regsweep::halt::Halt;
+use regsweep::run::{self, Ended, How};
+use regsweep::seam::{Answer, Interceptor, Kind, Operation, Seam};
+use regsweep::sweep::State;
+
+use crate::runs::{self, gc, restore, states};
+use crate::scene::{LITTLE, RICH, Scene};
+use crate::support::inside::{for_each_on_all_cores, gc_until, options, sample};
+use crate::support::tree::{Blob, Manifest, Tree, blob_object};
+
+const ASKED: &str = "SIGTERM";
+
+/// Somebody who asks at the n-th call of some kinds, and counts what is moved after that.
+struct AsksAt {
+    counted: fn(Kind) -> bool,
+    nth: usize,
+    count: AtomicUsize,
+    has_asked: AtomicBool,
+    moved_after: AtomicUsize,
+    halt: Halt,
+}
+
+impl AsksAt {
+    fn the(nth: usize, counted: fn(Kind) -> bool) -> &'static Self {
+        let (count, moved_after) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let halt = Halt::never();
+        Box::leak(Box::new(Self { counted, nth, count, has_asked: AtomicBool::new(false), moved_after, halt }))
+    }
+
+    fn run(&'static self, tree: &Tree, quarantine: bool) -> (Ended, Vec<Finding>) {
+        let options = run::Options { quarantine, ..options() };
+        gc_until(&tree.root(), Seam::intercepted_by(self), options, &self.halt)
+    }
+
+    fn has_asked(&self) -> bool {
+        self.has_asked.load(Ordering::SeqCst)
+    }
+}
+
+impl Interceptor for AsksAt {
+    fn before(&self, operation: &Operation<'_>) -> Answer {
+        let is_moved = operation.kind == Kind::Move;
+        if is_moved && self.has_asked() {
+            self.moved_after.fetch_add(1, Ordering::SeqCst);
+        }
+        if (self.counted)(operation.kind) && self.count.fetch_add(1, Ordering::SeqCst) == self.nth {
+            self.halt.ask(ASKED);
+            self.has_asked.store(true, Ordering::SeqCst);
+        }
+        Answer::Go
+    }
+}
+
+/// Looked at and decided, moved, deleted: how a run ended that was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Where {
+    Nothing,
+    Moving,
+    Deleting,
+    Everything,
+}
+
+fn ends_well(scene: &Scene, asks: &'static AsksAt, what: &str) -> Where {
+    let tree = scene.tree();
+    let (ended, findings) = asks.run(&tree, false);
+    assert!(asks.has_asked(), "{what}: the run came to its end before");
+    let moved_after = asks.moved_after.load(Ordering::SeqCst);
+    assert_eq!(moved_after, 0, "{what}: something was moved that was not in hand");
+    let left = tree.objects();
+    let is_untouched = left == scene.objects;
+    assert_eq!(is_untouched, ended.removed.is_nothing(), "{what}: {:?}", ended.removed);
+    let came = match &ended.complaint {
+        None => Where::Everything,
+        Some(complaint) => {
+            assert_eq!(complaint.how, How::Stopped, "{what}: {}", complaint.text);
+            assert!(complaint.text.starts_with("stopped by SIGTERM"), "{what}: {}", complaint.text);
+            assert!(findings.iter().any(|finding| finding.message == complaint.text), "{what}");
+            match complaint.text.contains("nothing was touched") {
+                true => Where::Nothing,
+                false if left == scene.end => Where::Deleting,
+                false => Where::Moving,
+            }
+        }
+    };
+    match came {
+        Where::Nothing => assert!(is_untouched, "{what}"),
+        Where::Moving => assert!(ended.swept.is_some_and(|swept| !swept.is_complete), "{what}"),
+        // Empty folders of repositories may be all that is left to do.
+        Where::Deleting => {
+            assert!(ended.swept.is_some_and(|swept| swept.is_left_in_trash || !swept.is_complete), "{what}")
+        }
+        Where::Everything => assert_eq!(left, scene.end, "{what}"),
+    }
+    // What was done is committed: the next run puts nothing back.
+    assert!(states(&tree).iter().all(|state| matches!(state, State::Finished | State::HalfPurged)), "{what}");
+    scene.nothing_dangles(&tree, what);
+    scene.survives(&tree, what);
+    came
+}
+
+#[test]
+fn a_run_that_is_asked_to_end_anywhere_ends_well_and_the_next_goes_on() {
+    let scene = &*RICH;
+    let changes = scene.count(&scene.disk, Kind::changes, gc);
+    let looks = scene.count(&scene.disk, |kind| !kind.changes(), gc);
+    let mut cases: Vec<(usize, fn(Kind) -> bool)> = (0..changes).map(|nth| (nth, Kind::changes as _)).collect();
+    let looked: Vec<usize> = sample((0..looks).collect(), 150, 7);
+    cases.extend(looked.into_iter().map(|nth| (nth, (|kind: Kind| !kind.changes()) as fn(Kind) -> bool)));
+    let came: std::sync::Mutex<Vec<Where>> = std::sync::Mutex::default();
+    for_each_on_all_cores(&cases, |&(nth, counted)| {
+        let what = format!("asked at the {nth}th call that {}", if counted(Kind::Move) { "changes" } else { "looks" });
+        let ended = ends_well(scene, AsksAt::the(nth, counted), &what);
+        came.lock().unwrap().push(ended);
+    });
+    let came = came.into_inner().unwrap();
+    let of = |wanted| came.iter().filter(|came| **came == wanted).count();
+    let counts = [Where::Nothing, Where::Moving, Where::Deleting, Where::Everything].map(of);
+    println!("asked to end at {} calls: {counts:?} before anything, moving, deleting, at the end", cases.len());
+    assert!(counts.iter().all(|count| *count > 0) && counts[1] > 60, "{counts:?}");
+}
+
+/// What is moved into a trash that is kept can be put back, all that was moved until then.
+#[test]
+fn what_was_put_aside_until_then_can_be_restored() {
+    let scene = &*LITTLE;
+    let moves = scene.count(&scene.disk, |kind| kind == Kind::Move, gc);
+    assert!(moves > 8, "{moves}");
+    let mut kept = 0;
+    for nth in 0..moves {
+        let tree = scene.tree();
+        let (ended, _) = AsksAt::the(nth, |kind| kind == Kind::Move).run(&tree, true);
+        let what = format!("asked at the {nth}th move");
+        if nth + 1 < moves {
+            assert_eq!(ended.complaint.map(|complaint| complaint.how), Some(How::Stopped), "{what}");
+        }
+        assert_ne!(tree.objects(), scene.objects, "{what}: the one in hand has gone");
+        assert_eq!(states(&tree), [State::Kept], "{what}");
+        kept += 1;
+        assert_eq!(restore(&tree, Seam::default()).complaint, None, "{what}");
+        assert_eq!(tree.objects(), scene.objects, "{what}");
+    }
+    assert_eq!(kept, moves);
+}
+
+/// Blobs of 1 KiB, 2 KiB, 4 KiB ...: half of them with a layer link, which goes before its blob and not before others.
+fn sized(tree: &Tree) -> Vec<String> {
+    let app = tree.repository("team/app");
+    app.push_tagged("v1", &Manifest::docker("stays", &["base"]));
+    let mut digests = Vec::new();
+    for number in 0..8_usize {
+        let blob = Blob::new(vec![u8::try_from(number).unwrap(); 1024 << number]);
+        tree.put(&blob);
+        if number % 2 == 0 {
+            app.link_layer(&blob.digest);
+        }
+        digests.push(blob.digest);
+    }
+    digests.reverse();
+    digests
+}
+
+/// Whenever it ends, what is gone is larger than what is left; and so is what is deleted for good.
+#[test]
+fn the_largest_go_first() {
+    let (mut moving, mut deleting) = (BTreeSet::new(), BTreeSet::new());
+    for kind in [Kind::Move, Kind::RemoveFile] {
+        let counted: fn(Kind) -> bool =
+            if kind == Kind::Move { |kind| kind == Kind::Move } else { |kind| kind == Kind::RemoveFile };
+        for nth in 0.. {
+            let tree = Tree::in_memory();
+            let largest_first = sized(&tree);
+            let asks = AsksAt::the(nth, counted);
+            asks.run(&tree, false);
+            if !asks.has_asked() {
+                break;
+            }
+            let left = tree.objects();
+            let gone: Vec<bool> = largest_first.iter().map(|digest| !left.contains(&blob_object(digest))).collect();
+            // The smallest three go together: steps are few.
+            assert!(gone[..5].is_sorted_by(|a, b| a >= b), "asked at {kind:?} {nth}: {gone:?}");
+            moving.insert(gone.iter().filter(|gone| **gone).count());
+            if kind == Kind::RemoveFile && gone.iter().all(|gone| *gone) {
+                let (trash, _) = runs::trashes(&tree).pop().expect("there is something left in it");
+                let mut sizes: Vec<u64> = walkdir::WalkDir::new(trash)
+                    .into_iter()
+                    .map(Result::unwrap)
+                    .filter(|entry| entry.file_name() == "data")
+                    .map(|entry| fs::metadata(entry.path()).unwrap().len())
+                    .collect();
+                sizes.sort_unstable();
+                let smallest: Vec<u64> = (0..sizes.len()).map(|number| 1024 << number).collect();
+                assert!(sizes.len() <= 3 || sizes == smallest, "asked at {kind:?} {nth}: {sizes:?} are left");
+                deleting.insert(sizes.len());
+            }
+        }
+    }
+    assert!(moving.len() >= 7 && deleting.len() >= 5, "{moving:?} {deleting:?}");
+}
