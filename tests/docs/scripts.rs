@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use crate::examples::Machine;
+use crate::names::prose;
 use crate::{Page, fail_if_any, pages};
 
 /// Programs that scripts call and that the tests do not: what each prints. Every one succeeds, whatever it is told.
@@ -178,6 +179,41 @@ fn scripts_that_are_not_run_are_parsed() {
             }
         }
     }
+    fail_if_any(&failures);
+}
+
+/// Commands of regsweep between backquotes, which a line may break.
+fn commands_in_the_text(page: &Page) -> Vec<String> {
+    let mut paragraphs = vec![String::new()];
+    for (_, line) in prose(&page.text) {
+        if line.is_empty() || line.starts_with('|') {
+            paragraphs.push(String::new());
+        }
+        paragraphs.last_mut().unwrap().push_str(&format!("{line} "));
+    }
+    let code = paragraphs.iter().flat_map(|text| text.split('`').skip(1).step_by(2));
+    code.filter(|code| code.starts_with("regsweep ")).map(|code| code.replace('\\', "")).collect()
+}
+
+/// With `--help` behind it a command does nothing, and is refused all the same if it is none.
+#[test]
+fn commands_in_the_text_are_understood() {
+    let machine = Machine::new();
+    let (mut tried, mut failures) = (0, Vec::new());
+    for page in pages().iter().filter(|page| page.name != "CHANGELOG.md") {
+        for command in commands_in_the_text(page) {
+            if command.contains([';', '>', '<', '&']) {
+                failures.push(format!("{}: `{command}` is a script: make it a block", page.name));
+                continue;
+            }
+            tried += 1;
+            let output = sh(&["-c", &format!("{command} --help")], &machine, machine.checkout());
+            if !output.status.success() {
+                failures.push(format!("{}: `{command}`: {}", page.name, String::from_utf8_lossy(&output.stderr)));
+            }
+        }
+    }
+    assert!(tried >= 30, "{tried} commands were found: the search is broken");
     fail_if_any(&failures);
 }
 
