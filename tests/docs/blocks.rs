@@ -106,8 +106,8 @@ fn what_is_not_well_formed_is_told() {
         ("yaml", "apiVersion: v1\nspec: {}\n"),
         ("ini", "[Service"),
         ("ini", "Environment='A"),
-        ("cron", "15 3 * * root"),
-        ("cron", "15 3 x * * root regsweep"),
+        ("cron", "15 3 * * *"),
+        ("cron", "15 3 * * root regsweep"),
         ("nginx", "location / {\n"),
         ("nginx", "deny all\n"),
     ] {

@@ -30,6 +30,7 @@ use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 use walkdir::WalkDir;
 
+use crate::scripts::blocks_of;
 use crate::{Page, fail_if_any, page, pages, repository};
 
 const STORAGE: &str = "/var/lib/registry";
@@ -387,7 +388,8 @@ fn the_examples_do_what_they_show() {
     for (page, tried) in pages.iter().zip(tried) {
         let has_none = ["SUMMARY", "architecture", "benchmarks", "traps"].map(|name| format!("docs/{name}.md"));
         if page.name == "README.md" || page.name.starts_with("docs/") && !has_none.contains(&page.name) {
-            assert!(tried.commands > 0, "{} has examples", page.name);
+            let others = blocks_of(page, |language| !["text", "rust"].contains(&language));
+            assert!(tried.commands > 0 || !others.is_empty(), "{} has examples", page.name);
         }
         if blesses && tried.blessed != page.text {
             fs::write(&page.path, &tried.blessed).unwrap();
