@@ -10,6 +10,7 @@
 //! | `/var/lib/registry` | the copy of `fixtures/sample-registry` |
 //! | `/etc/docker/registry/config.yml` | a config that names it, in read-only mode, at port 5000 |
 //! | `/etc/regsweep` | a folder with `policy.yml` in it, the one that retention.md shows |
+//! | `/srv/registry` and other places of [`FURTHER`] | further copies and empty folders, for scripts that name them |
 //! | `/home/me/regsweep` | the current folder: a checkout, with `fixtures/sample-registry` in it |
 //! | `127.0.0.1:5000` | answers like a registry in read-only mode |
 //! | `127.0.0.1:5001` | answers like a registry that takes pushes |
@@ -29,12 +30,16 @@ use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 use walkdir::WalkDir;
 
+use crate::scripts::blocks_of;
 use crate::{Page, fail_if_any, page, pages, repository};
 
 const STORAGE: &str = "/var/lib/registry";
 const CONFIG: &str = "/etc/docker/registry";
 const POLICIES: &str = "/etc/regsweep";
 const CHECKOUT: &str = "/home/me/regsweep";
+/// Where scripts also look for a registry (`true`), or write to.
+pub(crate) const FURTHER: [(&str, bool); 3] =
+    [("/srv/registry", true), ("/var/opt/gitlab/gitlab-rails/shared/registry", true), ("/var/log/regsweep", false)];
 const READ_ONLY: &str = "127.0.0.1:5000";
 const WRITABLE: &str = "127.0.0.1:5001";
 
@@ -56,7 +61,7 @@ pub(crate) struct Machine {
     /// The runs that its commands have named, the first first.
     runs: Vec<String>,
     status: i32,
-    _folders: [TempDir; 4],
+    folders: Vec<TempDir>,
 }
 
 impl Machine {
@@ -79,14 +84,36 @@ impl Machine {
         for (documented, real) in &names {
             assert_eq!(documented.len(), real.len(), "{documented} and {real} break lines at the same place");
         }
-        let machine = Machine { names, checkout, runs: Vec::new(), status: 0, _folders: folders };
+        let machine = Machine { names, checkout, runs: Vec::new(), status: 0, folders: folders.into() };
         fs::write(config.join("config.yml"), machine.real(CONFIG_TEXT)).unwrap();
         fs::write(policies.join("policy.yml"), documented_policy()).unwrap();
         machine
     }
 
+    /// Makes those places of [`FURTHER`] that the text names.
+    pub(crate) fn with_places_of(mut self, text: &str) -> Self {
+        for (documented, is_registry) in FURTHER.into_iter().filter(|(documented, _)| text.contains(documented)) {
+            let folder = folder_for(documented);
+            if is_registry {
+                copy(&repository().join("fixtures/sample-registry"), folder.path());
+            }
+            self.names.push((documented, folder.path().to_str().unwrap().to_owned()));
+            self.folders.push(folder);
+        }
+        self
+    }
+
+    /// The folders that stand for documented ones.
+    pub(crate) fn folders(&self) -> impl Iterator<Item = &Path> {
+        self.folders.iter().map(TempDir::path)
+    }
+
+    pub(crate) fn checkout(&self) -> &Path {
+        &self.checkout
+    }
+
     /// From the documentation's names to this machine's.
-    fn real(&self, text: &str) -> String {
+    pub(crate) fn real(&self, text: &str) -> String {
         let mut text = text.replace("cargo run --release -- ", "regsweep ");
         for (documented, real) in &self.names {
             text = text.replace(documented, real);
@@ -143,7 +170,7 @@ impl Machine {
 
 /// A temporary folder whose path has as many letters as the documented one.
 fn folder_for(documented: &str) -> TempDir {
-    let stem = "regsweep-of-the-documentation";
+    let stem = "regsweep-of-the-documentation-whatever-its-length";
     let random = 4;
     let prefix = &stem[..documented.len() - "/tmp/".len() - random];
     tempfile::Builder::new().prefix(prefix).rand_bytes(random).tempdir_in("/tmp").unwrap()
@@ -359,9 +386,10 @@ fn the_examples_do_what_they_show() {
         running.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     for (page, tried) in pages.iter().zip(tried) {
-        let has_none = ["architecture", "benchmarks", "traps"].map(|name| format!("docs/{name}.md"));
+        let has_none = ["SUMMARY", "architecture", "benchmarks", "traps"].map(|name| format!("docs/{name}.md"));
         if page.name == "README.md" || page.name.starts_with("docs/") && !has_none.contains(&page.name) {
-            assert!(tried.commands > 0, "{} has examples", page.name);
+            let others = blocks_of(page, |language| !["text", "rust"].contains(&language));
+            assert!(tried.commands > 0 || !others.is_empty(), "{} has examples", page.name);
         }
         if blesses && tried.blessed != page.text {
             fs::write(&page.path, &tried.blessed).unwrap();

@@ -1,5 +1,8 @@
 //! The documentation, held to what the tool does: its examples are run ([`examples`]), its links, flags and names lead
-//! somewhere ([`names`]), nothing is left out of it ([`coverage`]), and every trap has its tests ([`traps`]).
+//! somewhere ([`names`], [`links`]), nothing is left out of it ([`coverage`]), and every trap has its tests
+//! ([`traps`]). Scripts run with stubs in place of the programs that are not there ([`scripts`]), what is for other
+//! programs is parsed ([`blocks`]), forms of read-only mode are tried on a real registry ([`read_only`]), and the pages
+//! are those of the book ([`book`]).
 //!
 //! `REGSWEEP_BLESS=1 cargo test --test docs` writes what was printed, and which tests there are, into the pages. Read
 //! the difference afterwards.
@@ -7,9 +10,14 @@
 #![allow(clippy::disallowed_methods, reason = "tests build trees, and some of them rewrite the documentation")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
+mod blocks;
+mod book;
 mod coverage;
 mod examples;
+mod links;
 mod names;
+mod read_only;
+mod scripts;
 #[path = "../support/source.rs"]
 mod source;
 mod traps;
@@ -39,10 +47,11 @@ fn page(name: &str) -> Page {
 fn pages() -> Vec<Page> {
     let mut names: Vec<String> =
         ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "fixtures/README.md"].map(str::to_owned).into();
-    for entry in fs::read_dir(repository().join("docs")).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
+    for entry in WalkDir::new(repository().join("docs")) {
+        let entry = entry.unwrap();
+        let name = entry.path().strip_prefix(repository()).unwrap().to_str().unwrap();
         if name.ends_with(".md") {
-            names.push(format!("docs/{name}"));
+            names.push(name.to_owned());
         }
     }
     names.sort();

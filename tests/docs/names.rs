@@ -81,25 +81,37 @@ fn help(command: &[&str]) -> String {
 }
 
 /// The flags of other programs that the documentation names.
-const OTHER_PROGRAMS: [&str; 18] = [
+const OTHER_PROGRAMS: [&str; 30] = [
     "--all-targets",
     "--apparent-size",
     "--check",
+    "--delete",
+    "--delete-all",
+    "--delete-by-hours",
     "--example",
+    "--image",
+    "--include",
     "--keep-daily",
     "--keep-monthly",
+    "--keep-tags",
     "--keep-weekly",
     "--lifecycle-policy-text",
     "--link",
+    "--locked",
+    "--name",
     "--no-clobber",
     "--no-tags",
+    "--num",
     "--path",
     "--prune",
     "--release",
     "--repository-name",
     "--schemafile",
     "--tag",
+    "--tags-like",
     "--test",
+    "--timeout",
+    "--type",
 ];
 
 #[test]
