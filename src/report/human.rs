@@ -148,11 +148,9 @@ impl Page<'_> {
     fn totals(&mut self, report: &Report<'_>) -> io::Result<()> {
         let (heading, totals) = match (report.dry_run, report.outcome) {
             (_, Outcome::Refused) if report.removed.is_nothing() && report.garbage.is_nothing() => return Ok(()),
-            (false, Outcome::Complete | Outcome::Incomplete) => ("Freed", &report.removed),
+            (false, Outcome::Complete | Outcome::Incomplete) => (report.what_became(), &report.removed),
             _ => ("Would free", &report.garbage),
         };
-        // What was put aside is still on the disk.
-        let heading = if report.quarantined() { "Put aside" } else { heading };
         // A removal moves names; what it frees is for the next collection to say.
         let (heading, sum) = match (report.command, totals.is_nothing()) {
             (_, true) => (heading, "nothing".to_owned()),
@@ -323,12 +321,6 @@ impl Page<'_> {
 
     fn paint(&self, code: &str, text: &str) -> String {
         if self.style.colour && !text.is_empty() { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
-    }
-}
-
-impl Report<'_> {
-    fn quarantined(&self) -> bool {
-        !self.dry_run && self.quarantine
     }
 }
 

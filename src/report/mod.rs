@@ -174,6 +174,16 @@ fn actions<S: Serializer>(plan: &Plan, serializer: S) -> Result<S::Ok, S::Error>
 }
 
 impl Report<'_> {
+    /// What became of that which went, in a word or two. What was put aside, or not deleted in time, is still on the
+    /// disk.
+    fn what_became(&self) -> &'static str {
+        match (self.quarantine, self.left_in_trash) {
+            (true, _) => "Put aside",
+            (false, true) => "Moved away",
+            (false, false) => "Freed",
+        }
+    }
+
     /// Whether damage was found that touches a tagged image, or that made the run keep more than it should.
     pub fn has_damage(&self) -> bool {
         self.repositories.iter().any(|repository| repository.tainted)

@@ -74,7 +74,7 @@ pub enum Event {
         /// The bytes of the blobs among them.
         bytes: u64,
         /// Why the run ended before all of the plan was carried out; nothing if it was.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default)]
         stopped: Option<String>,
     },
     /// The trash that was kept is being deleted. It cannot be restored any more.

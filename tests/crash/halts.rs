@@ -16,11 +16,14 @@ use crate::scene::{LITTLE, RICH, Scene};
 use crate::support::inside::{for_each_on_all_cores, gc_until, options, sample};
 use crate::support::tree::{Blob, Manifest, Tree, blob_object};
 
+/// Which calls count.
+type Counted = fn(Kind) -> bool;
+
 const ASKED: &str = "SIGTERM";
 
 /// Somebody who asks at the n-th call of some kinds, and counts what is moved after that.
 struct AsksAt {
-    counted: fn(Kind) -> bool,
+    counted: Counted,
     nth: usize,
     count: AtomicUsize,
     has_asked: AtomicBool,
@@ -29,7 +32,7 @@ struct AsksAt {
 }
 
 impl AsksAt {
-    fn the(nth: usize, counted: fn(Kind) -> bool) -> &'static Self {
+    fn the(nth: usize, counted: Counted) -> &'static Self {
         let (count, moved_after) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let halt = Halt::never();
         Box::leak(Box::new(Self { counted, nth, count, has_asked: AtomicBool::new(false), moved_after, halt }))
@@ -111,9 +114,9 @@ fn a_run_that_is_asked_to_end_anywhere_ends_well_and_the_next_goes_on() {
     let scene = &*RICH;
     let changes = scene.count(&scene.disk, Kind::changes, gc);
     let looks = scene.count(&scene.disk, |kind| !kind.changes(), gc);
-    let mut cases: Vec<(usize, fn(Kind) -> bool)> = (0..changes).map(|nth| (nth, Kind::changes as _)).collect();
+    let mut cases: Vec<(usize, Counted)> = (0..changes).map(|nth| (nth, Kind::changes as _)).collect();
     let looked: Vec<usize> = sample((0..looks).collect(), 150, 7);
-    cases.extend(looked.into_iter().map(|nth| (nth, (|kind: Kind| !kind.changes()) as fn(Kind) -> bool)));
+    cases.extend(looked.into_iter().map(|nth| (nth, (|kind: Kind| !kind.changes()) as Counted)));
     let came: std::sync::Mutex<Vec<Where>> = std::sync::Mutex::default();
     for_each_on_all_cores(&cases, |&(nth, counted)| {
         let what = format!("asked at the {nth}th call that {}", if counted(Kind::Move) { "changes" } else { "looks" });
@@ -172,7 +175,7 @@ fn sized(tree: &Tree) -> Vec<String> {
 fn the_largest_go_first() {
     let (mut moving, mut deleting) = (BTreeSet::new(), BTreeSet::new());
     for kind in [Kind::Move, Kind::RemoveFile] {
-        let counted: fn(Kind) -> bool =
+        let counted: Counted =
             if kind == Kind::Move { |kind| kind == Kind::Move } else { |kind| kind == Kind::RemoveFile };
         for nth in 0.. {
             let tree = Tree::in_memory();

@@ -3,11 +3,12 @@
 use std::fs;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::outputs::Collector;
 use crate::support::formats::{OCI_CONFIG, OCI_LAYER, OCI_MANIFEST};
-use crate::support::process::{finish, regsweep};
+use crate::support::process::{finish, holds_something, regsweep, signalled};
 use crate::support::tree::{Blob, Manifest, Tree, everything, write};
 
 const STOPPED: &str = "--registry-stopped";
@@ -142,6 +143,17 @@ fn trash(all: &mut Collector) {
     let purged = quarantine(all);
     act(&["trash", "purge"], &[&purged]);
     all.files(&tree);
+    // One that had to end while it moved things away.
+    (0..40).for_each(|number| _ = tree.orphan(&format!("one of many {number}")));
+    let (root, runs) = (tree.root(), tree.regsweep().join("runs"));
+    let known = fs::read_dir(&runs).unwrap().count();
+    let has_moved = || fs::read_dir(&runs).is_ok_and(|runs| runs.count() > known) && holds_something(&runs);
+    let slow = ["gc", "-m", "--quarantine", STOPPED, "--jobs", "1", "--max-ops-per-second", "150", "-q"];
+    let slow = regsweep(&[&slow[..], &[root.to_str().unwrap()]].concat());
+    signalled(slow, &[(Signal::TERM, &has_moved)]).exits(5);
+    all.files(&tree);
+    let list_of_runs = all.run(&tree, &list, &[], 0);
+    act(&["trash", "purge"], &[list_of_runs["runs"][0]["run"].as_str().unwrap()]);
     // What the journal says decides what a run is: cut off before its mark, or after it, or of another version.
     tree.orphan("one more");
     let run = quarantine(all);

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::report::Report;
 use super::tree::Tree;
 
@@ -89,6 +91,27 @@ pub(crate) fn finish_reading(command: Command, text: &str) -> Run {
 /// [`finish`], and while it runs somebody looks at it again and again, by its process id.
 pub(crate) fn finish_watched(command: Command, look: impl FnMut(u32)) -> Run {
     run_to_its_end(command, Stdio::null(), look)
+}
+
+/// [`finish`], and signals are sent to it in this order, each as soon as its time has come.
+pub(crate) fn signalled(command: Command, signals: &[(Signal, &dyn Fn() -> bool)]) -> Run {
+    let mut left = signals.iter();
+    let mut next = left.next();
+    let done = finish_watched(command, |process| {
+        if let Some((signal, is_time)) = next
+            && is_time()
+        {
+            kill_process(Pid::from_raw(i32::try_from(process).unwrap()).unwrap(), *signal).unwrap();
+            next = left.next();
+        }
+    });
+    assert!(next.is_none(), "it ended before it was sent them all: {done:?}");
+    done
+}
+
+/// Whether a folder named by a digest lies anywhere below this one: something was moved into a trash.
+pub(crate) fn holds_something(folder: &Path) -> bool {
+    walkdir::WalkDir::new(folder).into_iter().any(|entry| entry.is_ok_and(|entry| entry.file_name().len() >= 64))
 }
 
 fn run_to_its_end(mut command: Command, stdin: Stdio, mut look: impl FnMut(u32)) -> Run {

@@ -126,8 +126,8 @@ fn title(report: &Report<'_>) -> String {
 
 /// What a collection has done, or would do.
 fn collected(report: &Report<'_>) -> Vec<Fact> {
-    let (label, totals) = if report.dry_run { ("Would free", report.garbage) } else { ("Freed", report.removed) };
-    let label = if !report.dry_run && report.quarantine { "Put aside" } else { label };
+    let (label, totals) =
+        if report.dry_run { ("Would free", report.garbage) } else { (report.what_became(), report.removed) };
     let mut facts = vec![fact(label, bytes(totals.bytes()), Tone::Plain)];
     facts.push(fact("Blobs that go", HumanCount(totals.blobs.count).to_string(), Tone::Plain));
     if let Some(seconds) = report.window_seconds {
