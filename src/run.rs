@@ -133,14 +133,24 @@ fn look(
     watch: &dyn Watch,
 ) -> Result<(Collection, Option<Usage>), Halted> {
     let asked = collect::Options { last_repositories, ..options.collect };
-    let (collection, store) =
+    let (mut collection, store) =
         collect_and(registry, asked, findings, watch, |store| options.wants_usage.then_some(store))?;
     let measure = |store| {
         let parts = (&collection.inventory, &store);
         usage::measure(registry, parts, &collection.marking, findings, watch)
     };
     let usage = store.map(measure).transpose()?;
+    collection.brake = collection.brake.take().or_else(|| no_tags(&collection, options));
     Ok((collection, usage))
+}
+
+/// Where nothing is tagged everything is untagged. It may be so; more often the tags are elsewhere, or not mounted.
+fn no_tags(collection: &Collection, options: Options<'_>) -> Option<Brake> {
+    let Collection { inventory, plan, .. } = collection;
+    let is_said = options.accept_shrink || !options.collect.policy.delete_untagged;
+    let takes_revisions = plan.repositories.iter().any(|repository| !repository.revisions.is_empty());
+    let revisions = inventory.revisions();
+    (!is_said && takes_revisions && inventory.tags() == 0 && revisions > 0).then_some(Brake::NoTags { revisions })
 }
 
 /// Why the plan is not to be carried out: what was seen cannot be right, or what was named cannot go.

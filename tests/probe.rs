@@ -120,6 +120,74 @@ fn a_writable_and_a_read_only_registry_are_told_apart_and_nothing_is_left_behind
     }
 }
 
+/// The command for scripts: it says what the registry is, and waits until it is what it should be.
+#[test]
+fn the_command_says_what_a_registry_is_and_waits_for_it() {
+    let ask = |arguments: &[&str], auth: Option<&str>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_regsweep"));
+        command.env_clear().arg("probe").args(arguments);
+        if let Some(auth) = auth {
+            command.env("REGSWEEP_REGISTRY_AUTH", auth);
+        }
+        let done = command.output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (done.status.code().unwrap(), text(done.stdout), text(done.stderr))
+    };
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = |port: u16| format!("http://127.0.0.1:{port}");
+    for (text, is, is_not, told) in [
+        (WRITABLE.to_owned(), "writable", "read-only", "is writable: it would take a push"),
+        (read_only(), "read-only", "writable", "is read-only: it answers 405 to a push"),
+    ] {
+        let registry = Registry::start(&text, &[]);
+        let url = url(registry.port);
+        let line = format!("{url} {told}\n");
+        assert_eq!(ask(&[&url], None), (0, line.clone(), String::new()));
+        assert_eq!(ask(&[&url, "--expect", is, "--wait", "1h"], None), (0, line.clone(), String::new()));
+        assert_eq!(ask(&[&url, "--expect", is, "--quiet"], None), (0, String::new(), String::new()));
+        let wrong = (4, String::new(), format!("regsweep: {line}"));
+        assert_eq!(ask(&[&url, "--expect", is_not], None), wrong);
+        assert_eq!(ask(&[&url, "--expect", is_not, "--wait", "300ms"], None), wrong);
+    }
+    let registry = Registry::start(&format!("{WRITABLE}{HTPASSWD}"), &[]);
+    let here = url(registry.port);
+    assert_eq!(ask(&[&here], Some("user:pass")).0, 0);
+    let (code, _, said) = ask(&[&here], Some("user:wrong"));
+    assert!(code == 1 && said.contains("wants credentials") && !said.contains("wrong"), "{code} {said}");
+    let port = nobody.local_addr().unwrap().port();
+    drop(nobody);
+    let (code, _, said) = ask(&[&url(port), "--expect", "read-only"], None);
+    assert_eq!((code, said), (4, format!("regsweep: {} does not answer: nobody serves there\n", url(port))));
+    assert_eq!(ask(&[&url(port)], None).0, 1);
+    assert_eq!(ask(&["ftp://127.0.0.1"], None).0, 2);
+
+    // It was not there when it was first asked.
+    let folder = tempfile::tempdir().unwrap();
+    let text = read_only().replace("PORT", &port.to_string()).replace("FOLDER", &folder.path().display().to_string());
+    write(folder.path(), "config.yml", &text);
+    let waiting = Command::new(env!("CARGO_BIN_EXE_regsweep"))
+        .env_clear()
+        .args(["probe", "--expect", "read-only", "--wait", "60s", &url(port)])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut late = Command::new("docker-registry")
+        .arg("serve")
+        .arg(folder.path().join("config.yml"))
+        .env_clear()
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let done = waiting.wait_with_output().unwrap();
+    late.kill().unwrap();
+    late.wait().unwrap();
+    assert_eq!(
+        (done.status.code(), done.stdout),
+        (Some(0), format!("{} is read-only: it answers 405 to a push\n", url(port)).into())
+    );
+}
+
 #[test]
 fn a_registry_with_passwords() {
     for (text, right) in [

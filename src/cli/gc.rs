@@ -72,7 +72,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PERCENT")]
     max_delete: Option<Share>,
 
-    /// Go on although fewer than half of the repositories of the last completed run are left
+    /// Go on although fewer than half of the repositories of the last completed run are left, or not one tag
     #[arg(long)]
     accept_shrink: bool,
 

@@ -9,6 +9,7 @@ mod ls;
 mod names;
 mod output;
 mod position;
+mod probe;
 mod progress;
 mod rm;
 mod signals;
@@ -91,6 +92,7 @@ enum Command {
     #[command(subcommand)]
     Trash(trash::Command),
     Why(Box<why::Args>),
+    Probe(probe::Args),
 }
 
 /// Runs the command, and turns its end into an exit code.
@@ -104,6 +106,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Rm(args) => rm::main(&args),
         Command::Trash(command) => trash::main(&command),
         Command::Why(args) => why::main(&args),
+        Command::Probe(args) => probe::main(&args),
     };
     let exit = ended.unwrap_or_else(|failure| {
         output::error(&format!("{:#}", failure.error));

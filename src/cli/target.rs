@@ -15,7 +15,7 @@ use regsweep::threads;
 use super::{Failure, output};
 
 /// How long a probe waits for an answer.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Which registry.
 #[derive(Debug, clap::Args)]

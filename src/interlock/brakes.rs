@@ -75,6 +75,16 @@ pub enum Brake {
         /// How many there were.
         before: u64,
     },
+    /// Everything would go that is not named, and nothing is.
+    #[error(
+        "{revisions} revisions are there and not one tag, so all of them would go as untagged. Is the whole volume \
+         mounted? Some registries keep their tags elsewhere. If it is right that nothing is left, --accept-shrink goes \
+         on"
+    )]
+    NoTags {
+        /// How many revisions.
+        revisions: u64,
+    },
     /// More of the blobs would go than the operator allowed.
     #[error(
         "{going} of {blobs} blobs would go ({:.1} %), which is more than --max-delete {allowed} allows. If that is \

@@ -116,7 +116,7 @@ const OTHER_PROGRAMS: [&str; 30] = [
 
 #[test]
 fn flags_are_those_of_the_help() {
-    let commands: [(&str, &[&str]); 10] = [
+    let commands: [(&str, &[&str]); 11] = [
         ("regsweep du", &["du"]),
         ("regsweep garbage-collect", &["gc"]),
         ("regsweep gc", &["gc"]),
@@ -127,6 +127,7 @@ fn flags_are_those_of_the_help() {
         ("regsweep trash restore", &["trash", "restore"]),
         ("regsweep trash purge", &["trash", "purge"]),
         ("regsweep why", &["why"]),
+        ("regsweep probe", &["probe"]),
     ];
     let known: Vec<(&str, BTreeSet<String>)> =
         commands.iter().map(|(name, words)| (*name, flags(&help(words)))).collect();

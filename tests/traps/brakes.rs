@@ -213,3 +213,31 @@ fn without_min_age_what_is_new_goes_too() {
     assert_eq!(run.dry.0["scanned"]["young_blobs_kept"], 0);
     assert_eq!(finish(regsweep(&gc_arguments(&tree.root(), &["-d", "--min-age", "soon"]))).code, 2);
 }
+
+/// Where the tags are elsewhere (in a database, on a volume that is not mounted) all that is there is untagged.
+#[test]
+fn t60_where_nothing_is_tagged_nothing_is_untagged() {
+    let tree = six();
+    for name in ["a", "b", "c", "d", "e", "f"] {
+        tree.remove(&tree.repository(name).folder().join("_manifests/tags"));
+    }
+    // Without being asked for untagged manifests it has no reason to stop.
+    let kept = gc(&tree, &["--dry-run"]);
+    kept.exits(0);
+    let refused = refuses(&tree, &["--delete-untagged"]);
+    assert!(refused.says("6 revisions are there and not one tag"), "{}", refused.stderr);
+    assert!(refused.says("--accept-shrink"), "{}", refused.stderr);
+    let before = tree.fingerprint();
+    let dry = gc(&tree, &["--dry-run", "--delete-untagged"]);
+    dry.exits(4);
+    assert_eq!(before.changes_to(&tree.fingerprint()), Vec::<String>::new());
+    assert!(!dry.report().garbage_blobs().is_empty(), "it shows what would go: {}", dry.text());
+
+    // One tag is enough to show that they are here.
+    tree.repository("a").image("v1");
+    gc(&tree, &["--dry-run", "--delete-untagged"]).exits(0);
+    tree.remove(&tree.repository("a").folder().join("_manifests/tags"));
+    // On purpose; and where nothing is left there is nothing to stop.
+    gc(&tree, &["--registry-stopped", "--delete-untagged", "--accept-shrink"]).exits(0);
+    gc(&tree, &["--registry-stopped", "--delete-untagged"]).exits(0);
+}
