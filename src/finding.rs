@@ -151,6 +151,11 @@ impl Findings {
         }
     }
 
+    /// Whether there is any of this severity.
+    pub fn has(&self, severity: Severity) -> bool {
+        self.lock().keys().any(|(of, _)| *of == severity)
+    }
+
     /// All findings, the gravest first, each once.
     pub fn into_sorted(self) -> Vec<Finding> {
         let all = self.all.into_inner().unwrap_or_else(PoisonError::into_inner);

@@ -3,10 +3,13 @@
 //! One run at a time; what an earlier one was cut off at is cleared up first; then see, decide, do. A run always comes
 //! to an [`Ended`]: what went wrong is in it as a [`Complaint`] and among the findings, so that every run has a report.
 
+mod book;
+
 use std::io;
 use std::path::Path;
 use std::time::Instant;
 
+use book::{Book, tell_what_was_done};
 use jiff::Timestamp;
 
 use crate::check::{self, Checked};
@@ -20,7 +23,7 @@ use crate::layout::{Item, REGSWEEP, shown_path};
 use crate::plan::{Plan, Totals};
 use crate::progress::{Phase, Watch};
 use crate::registry::Registry;
-use crate::sweep::{self, Completed, Lock, LockError, Run, Runs, State, SweepError, Swept, Unrecovered};
+use crate::sweep::{self, Lock, LockError, Remembered, Run, Runs, State, SweepError, Swept, Unrecovered};
 use crate::usage::{self, Usage};
 
 /// The path of a finding about the whole registry, relative to the `v2` folder like all others.
@@ -58,6 +61,17 @@ pub enum How {
     Failed,
 }
 
+impl How {
+    /// The exit code that says so.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            How::Failed | How::NotThere => 1,
+            How::Refused => 4,
+            How::Stopped => 5,
+        }
+    }
+}
+
 /// Why a run did not do what it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Complaint {
@@ -80,6 +94,13 @@ pub struct Ended {
     pub removed: Totals,
     /// Why it is not what was asked for.
     pub complaint: Option<Complaint>,
+}
+
+impl Options<'_> {
+    /// The command that asks for this: who has named something wants it gone.
+    fn command(&self) -> &'static str {
+        if self.collect.policy.request.names.is_empty() { "gc" } else { "rm" }
+    }
 }
 
 impl Ended {
@@ -213,7 +234,9 @@ pub fn real_run_telling(
     watch: &dyn Watch,
     decided: &dyn Fn(&Plan),
 ) -> Ended {
-    let Locked { runs, unfinished, lock } = match lock_up(registry, options.at, findings, watch) {
+    let (command, window_began) = (options.command(), options.window_began);
+    let book = Book { registry, command, at: options.at, window_began, findings, quarantine: options.quarantine };
+    let Locked { runs, unfinished, lock } = match lock_up(&book, watch) {
         Ok(locked) => locked,
         Err(complaint) => return Ended::early(complaint),
     };
@@ -224,16 +247,23 @@ pub fn real_run_telling(
                 "{REGSWEEP}/history.jsonl cannot be read ({error}), so nobody knows whether repositories are missing. \
                  --accept-shrink goes on without it"
             );
-            return Ended::early(complain(How::Refused, text, findings));
+            let ended = Ended::early(complain(How::Refused, text, findings));
+            book.note(None, &ended);
+            return ended;
         }
     };
     let (collection, usage) = match look(registry, options, last_repositories, findings, watch) {
         Ok(seen) => seen,
-        Err(halted) => return Ended::early(halted_early(halted, findings)),
+        Err(halted) => {
+            let ended = Ended::early(halted_early(halted, findings));
+            book.note(None, &ended);
+            return ended;
+        }
     };
     let mut ended = Ended { usage, ..Ended::default() };
     if let Some(complaint) = objection(&collection, findings) {
         ended.complaint = Some(complaint);
+        book.note(Some(&collection), &ended);
     } else {
         decided(&collection.plan);
         if !collection.plan.is_empty() {
@@ -245,11 +275,14 @@ pub fn real_run_telling(
             };
             carry_out(registry, &collection.inventory, &collection.plan, how, findings, watch, &mut ended);
         }
-        if ended.complaint.is_none() {
-            record(registry, &collection, &ended, options, findings);
-        }
+        book.note(Some(&collection), &ended);
         // Outside the window: what an earlier run was cut off at.
+        let is_stopped = ended.complaint.is_some();
         purge_unfinished(&runs, &unfinished, options.deleters, findings, watch, &mut ended);
+        if !is_stopped && ended.complaint.is_some() {
+            // It came to its end, which the first line says; this one says how the command did.
+            book.note(Some(&collection), &ended);
+        }
     }
     ended.collection = Some(collection);
     drop(lock);
@@ -265,7 +298,8 @@ struct Locked {
 }
 
 /// Takes the lock, and clears up after runs that were cut off.
-fn lock_up(registry: &Registry, at: Timestamp, findings: &Findings, watch: &dyn Watch) -> Result<Locked, Complaint> {
+fn lock_up(book: &Book<'_>, watch: &dyn Watch) -> Result<Locked, Complaint> {
+    let Book { registry, at, findings, .. } = *book;
     let failed = |text: String| complain(How::Failed, text, findings);
     let lock = sweep::acquire(registry, at).map_err(|error| match error {
         LockError::Held(_) => complain(How::Refused, error.to_string(), findings),
@@ -275,12 +309,20 @@ fn lock_up(registry: &Registry, at: Timestamp, findings: &Findings, watch: &dyn 
         }
         LockError::Io(error) => failed(format!("cannot take the lock {REGSWEEP}/lock: {error}")),
     })?;
-    let runs = Runs::of(registry).map_err(|error| failed(format!("cannot open the registry's folder: {error}")))?;
-    let unfinished = sweep::recover(&runs, findings, watch).map_err(|error| match error {
-        foreign @ Unrecovered::Foreign(_) => complain(How::Refused, foreign.to_string(), findings),
-        Unrecovered::Failed(why) => failed(why),
-    })?;
-    Ok(Locked { runs, unfinished, lock })
+    let cleared = Runs::of(registry)
+        .map_err(|error| failed(format!("cannot open the registry's folder: {error}")))
+        .and_then(|runs| match sweep::recover(&runs, findings, watch) {
+            Ok(unfinished) => Ok((runs, unfinished)),
+            Err(foreign @ Unrecovered::Foreign(_)) => Err(complain(How::Refused, foreign.to_string(), findings)),
+            Err(Unrecovered::Failed(why)) => Err(failed(why)),
+        });
+    match cleared {
+        Ok((runs, unfinished)) => Ok(Locked { runs, unfinished, lock }),
+        Err(complaint) => {
+            book.note(None, &Ended::early(complaint.clone()));
+            Err(complaint)
+        }
+    }
 }
 
 /// What is asked of a check that may mend.
@@ -305,6 +347,9 @@ pub struct Repaired {
     pub removed: Totals,
     /// Why it is not what was asked for.
     pub complaint: Option<Complaint>,
+    /// What is to be remembered of it once its exit code is known, which takes another look at the registry, without
+    /// the lock; `None` if there is nothing to remember, or if that was done.
+    pub line: Option<Remembered>,
 }
 
 /// Checks. Changes nothing at all, and takes no lock; it says what stands in the way of its figures.
@@ -347,16 +392,23 @@ pub fn repair(
     findings: &Findings,
     watch: &dyn Watch,
 ) -> Repaired {
-    let Locked { runs, unfinished, lock } = match lock_up(registry, options.at, findings, watch) {
+    let Mending { at, window_began, .. } = options;
+    let book = Book { registry, command: "check", at, window_began, findings, quarantine: true };
+    let Locked { runs, unfinished, lock } = match lock_up(&book, watch) {
         Ok(locked) => locked,
         Err(complaint) => return Repaired { complaint: Some(complaint), ..Repaired::default() },
     };
     let all = runs.list().unwrap_or_default();
     let checked = match check::check(registry, request, &|digest| in_trash_of(&all, digest), findings, watch) {
         Ok(checked) => checked,
-        Err(halted) => return Repaired { complaint: Some(halted_early(halted, findings)), ..Repaired::default() },
+        Err(halted) => {
+            let complaint = halted_early(halted, findings);
+            book.note(None, &Ended::early(complaint.clone()));
+            return Repaired { complaint: Some(complaint), ..Repaired::default() };
+        }
     };
     let mut ended = Ended::default();
+    let mut line = book.line();
     if let Some(brake) = mending_brake(&checked.inventory) {
         ended.complaint = Some(complain(How::Refused, brake.to_string(), findings));
     } else if !checked.repair.plan.is_empty() {
@@ -370,8 +422,10 @@ pub fn repair(
     }
     purge_unfinished(&runs, &unfinished, options.deleters, findings, watch, &mut ended);
     drop(lock);
+    tell_what_was_done(&mut line, &ended);
+    line.seconds = Some(book.window_began.elapsed().as_secs_f64());
     let Ended { swept, removed, complaint, .. } = ended;
-    Repaired { checked: Some(checked), swept, removed, complaint }
+    Repaired { checked: Some(checked), swept, removed, complaint, line: Some(line) }
 }
 
 fn carry_out(
@@ -433,25 +487,6 @@ fn purge_unfinished(
             let text = format!("{cause} while the trash of run {} was deleted; the next run deletes the rest", run.id);
             ended.complaint.get_or_insert_with(|| complain(How::Stopped, text, findings));
         }
-    }
-}
-
-/// The next run is compared with this one.
-fn record(registry: &Registry, collection: &Collection, ended: &Ended, options: Options<'_>, findings: &Findings) {
-    let inventory = &collection.inventory;
-    // Those that this run has taken away are not missing from the next.
-    let gone = ended.removed.repositories.count;
-    let completed = Completed {
-        schema: Completed::SCHEMA.to_owned(),
-        at: options.at.to_string(),
-        run: ended.swept.as_ref().and_then(|swept| swept.run.as_ref()).map(ToString::to_string),
-        repositories: (inventory.repositories.len() as u64).saturating_sub(gone),
-        tags: inventory.tags(),
-        blobs: inventory.digests.blobs().len() as u64,
-    };
-    if let Err(error) = sweep::record(registry, &completed) {
-        let message = format!("this run cannot be remembered ({error}); the next is compared with an older one");
-        findings.add(Severity::Warning, FindingKind::Volume, None, Path::new(REGSWEEP), message);
     }
 }
 

@@ -1,6 +1,7 @@
 //! `regsweep trash`: what runs with `--quarantine` have put aside.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::{Context as _, anyhow};
 use jiff::Timestamp;
@@ -8,13 +9,14 @@ use regsweep::finding::Findings;
 use regsweep::halt::{Halt, Halted};
 use regsweep::layout::shown_path;
 use regsweep::progress::{Phase, Watch};
+use regsweep::registry::Registry;
 use regsweep::report::human::{bytes, counted};
-use regsweep::sweep::{self, LockError, Run, RunId, Runs, State};
+use regsweep::sweep::{self, LockError, Remembered, Run, RunId, Runs, State};
 use regsweep::threads::MOST;
 use serde::Serialize;
 
 use super::limits::{Limits, Load};
-use super::output::{self, say};
+use super::output;
 use super::progress::{Look, Shown};
 use super::target::{self, Age, Evidence, Opened, Target};
 use super::work::Began;
@@ -189,11 +191,41 @@ fn sort_out(target: &Target, names: &[String]) -> (Target, Vec<String>) {
     (Target { registry: PathBuf::from(last) }, runs)
 }
 
-fn lock(registry: &regsweep::registry::Registry) -> Result<sweep::Lock, Failure> {
+fn lock(registry: &Registry) -> Result<sweep::Lock, Failure> {
     sweep::acquire(registry, Timestamp::now()).map_err(|error| match error {
         LockError::Held(_) => Failure::refused(error),
         LockError::Io(_) => error.into(),
     })
+}
+
+/// Takes the lock, does something, and remembers how that ended: in what it was given it may note what it did.
+fn under_the_lock(
+    command: &str,
+    registry: &Registry,
+    act: impl FnOnce(&mut Remembered) -> Result<Exit, Failure>,
+) -> Result<Exit, Failure> {
+    let (at, began) = (Timestamp::now(), Instant::now());
+    let lock = lock(registry)?;
+    let mut line = Remembered { items: Some(0), ..Remembered::of(command, at.to_string()) };
+    let ended = act(&mut line);
+    let (exit, message) = match &ended {
+        Ok(exit) => (*exit, None),
+        Err(failure) => (failure.exit, Some(format!("{:#}", failure.error))),
+    };
+    line.seconds = Some(began.elapsed().as_secs_f64());
+    line.exit_code = Some(exit as u8);
+    line.say(message.as_deref());
+    let outcome = match exit {
+        Exit::Done => sweep::COMPLETE,
+        Exit::Usage | Exit::Refused => "refused",
+        Exit::Failed | Exit::Damage | Exit::Stopped => "incomplete",
+    };
+    line.outcome = Some(outcome.to_owned());
+    if let Err(error) = sweep::record(registry, &line) {
+        output::error(&format!("this run cannot be remembered: {error}"));
+    }
+    drop(lock);
+    ended
 }
 
 fn restore(opened: &Opened, name: &str, allow_missing: bool, evidence: &Evidence) -> Result<Exit, Failure> {
@@ -202,14 +234,25 @@ fn restore(opened: &Opened, name: &str, allow_missing: bool, evidence: &Evidence
     find(&runs, name, is_kept)?;
     let read_only = evidence.gather(opened)?;
     if !read_only.proven {
-        say(read_only.refusal(opened.registry.root()).trim_end());
+        output::explain(&read_only.refusal(opened.registry.root()));
         return Ok(Exit::Refused);
     }
-    let _lock = lock(&opened.registry)?;
-    // Looked at again under the lock: another run may have restored or purged it meanwhile.
-    let run = find(&runs, name, is_kept)?;
+    under_the_lock("trash restore", &opened.registry, |line| {
+        // Looked at again: another run may have restored or purged it meanwhile.
+        let run = find(&runs, name, is_kept)?;
+        put_back(opened, &runs, &run, allow_missing, line)
+    })
+}
+
+fn put_back(
+    opened: &Opened,
+    runs: &Runs,
+    run: &Run,
+    allow_missing: bool,
+    line: &mut Remembered,
+) -> Result<Exit, Failure> {
     let pool = target::pool(target::jobs(&opened.registry))?;
-    let lacking = match pool.install(|| sweep::lacking(&opened.registry, &runs, &run.id)) {
+    let lacking = match pool.install(|| sweep::lacking(&opened.registry, runs, &run.id)) {
         Ok(lacking) => lacking,
         Err(unseen) if allow_missing => {
             output::error(&format!("nobody knows whether all of it can be pulled then: {unseen}"));
@@ -237,9 +280,10 @@ fn restore(opened: &Opened, name: &str, allow_missing: bool, evidence: &Evidence
     }
     // A signal changes nothing here, but for a second one: half of a run put back is no state to leave it in.
     let shown = Shown::until(Look::suitable(false), Halt::never())?;
-    let back = pool.install(|| runs.put_back(&run, &shown.begin(Phase::Restore)));
+    let back = pool.install(|| runs.put_back(run, &shown.begin(Phase::Restore)));
     shown.finish();
     let back = back.with_context(|| format!("cannot put back what run {} has put aside", run.id))?;
+    line.items = Some(back.items);
     for (path, why) in &back.failed {
         output::error(&format!("not put back: {}: {why}", shown_path(path)));
     }
@@ -256,14 +300,23 @@ fn restore(opened: &Opened, name: &str, allow_missing: bool, evidence: &Evidence
 
 fn purge(opened: &Opened, names: &[String], older_than: Option<&Age>, halt: Halt) -> Result<Exit, Failure> {
     let runs = Runs::of(&opened.registry).context("cannot open the registry's folder")?;
-    let _lock = lock(&opened.registry)?;
+    under_the_lock("trash purge", &opened.registry, |line| delete(&runs, names, older_than, halt, line))
+}
+
+fn delete(
+    runs: &Runs,
+    names: &[String],
+    older_than: Option<&Age>,
+    halt: Halt,
+    line: &mut Remembered,
+) -> Result<Exit, Failure> {
     // One that was cut off is finished as well.
     let may_be_purged = |state| matches!(state, State::Kept | State::HalfPurged);
     let chosen: Vec<Run> = if names.is_empty() {
         let all = runs.list().context("cannot list the runs")?;
         all.into_iter().filter(|run| may_be_purged(run.state())).collect()
     } else {
-        names.iter().map(|name| find(&runs, name, may_be_purged)).collect::<Result<_, _>>()?
+        names.iter().map(|name| find(runs, name, may_be_purged)).collect::<Result<_, _>>()?
     };
     let now = Timestamp::now().as_second();
     let is_old_enough = |run: &Run| {
@@ -281,8 +334,10 @@ fn purge(opened: &Opened, names: &[String], older_than: Option<&Age>, halt: Halt
         let meter = shown.begin(Phase::Purge);
         let (items, size) = run.progress.swept.unwrap_or_default();
         meter.expect(items);
-        let purged = pool.install(|| sweep::purge(&runs, run, &[], MOST, &meter, &findings));
+        let purged = pool.install(|| sweep::purge(runs, run, &[], MOST, &meter, &findings));
         halted = purged.err();
+        line.items = Some(line.items.unwrap_or_default() + meter.done());
+        line.bytes = Some(line.bytes.unwrap_or_default() + size);
         lines.push(format!("run {}: {} deleted ({})", run.id, counted(meter.done(), "thing", "things"), bytes(size)));
         if halted.is_some() {
             break;

@@ -2,19 +2,19 @@
 
 use std::ops::Add;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::inventory::BlobSize;
 
 /// How many of a kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Count {
     /// How many.
     pub count: u64,
 }
 
 /// How many of a kind, and how large.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CountAndBytes {
     /// How many.
     pub count: u64,
@@ -23,7 +23,7 @@ pub struct CountAndBytes {
 }
 
 /// How many blobs, and how large.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlobTotals {
     /// How many.
     pub count: u64,
@@ -58,7 +58,7 @@ impl Add for BlobTotals {
 }
 
 /// Counts by kind: of what a plan names, or of what was really removed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
     /// Blobs.
     pub blobs: BlobTotals,
@@ -98,6 +98,17 @@ impl Totals {
     /// Whether it is nothing at all.
     pub fn is_nothing(&self) -> bool {
         *self == Totals::default()
+    }
+
+    /// How many things of all kinds.
+    pub fn things(&self) -> u64 {
+        self.blobs.count
+            + self.revisions.count
+            + self.tags.count
+            + self.tag_history.count
+            + self.layer_links.count
+            + self.uploads.count
+            + self.repositories.count
     }
 
     /// Bytes of blobs and uploads.

@@ -393,7 +393,7 @@ pub fn shortened(text: &str, width: usize) -> String {
 
 /// Breaks text at spaces; not at no-break spaces, which come out as spaces. A word that is too long for a line, such as
 /// a path, keeps a line to itself.
-fn wrap(text: &str, width: usize) -> Vec<String> {
+pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ') {
         match lines.last_mut() {

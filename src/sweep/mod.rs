@@ -34,6 +34,7 @@ mod lease;
 mod lock;
 mod mend;
 mod movers;
+mod past;
 mod recheck;
 mod runs;
 mod steps;
@@ -49,10 +50,11 @@ use jiff::Timestamp;
 use rayon::prelude::*;
 
 pub use disk::{is_forbidden, is_full};
-pub use history::{Completed, last as last_completed, record};
+pub use history::{COMPLETE, Completed, History, Remembered, last as last_completed, record, record_late, remembered};
 pub use journal::{Event, Progress, progress_of};
 pub use lacking::{Lacking, Unseen, lacking};
 pub use lock::{Holder, Lock, LockError, acquire, is_held};
+pub use past::{Fate, Past, PastRun, past};
 pub use runs::{Run, RunId, Runs, State};
 pub use trash::{Purged, PutBack};
 

@@ -35,6 +35,11 @@ impl RunId {
         RunId(format!("{}-{:07}{suffix}", at.strftime("%Y%m%dT%H%M%SZ"), std::process::id()))
     }
 
+    /// Whether a process of this number has made it.
+    pub(super) fn is_of_process(&self, pid: u32) -> bool {
+        self.0.split('-').nth(1).and_then(|text| text.parse().ok()) == Some(pid)
+    }
+
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -344,6 +349,8 @@ mod tests {
         }
         let id = RunId::new(Timestamp::UNIX_EPOCH, 0);
         assert!(id.as_str().starts_with("19700101T000000Z-"));
+        assert!(id.is_of_process(std::process::id()) && !id.is_of_process(std::process::id() + 1));
+        assert!(RunId("20261120T233052Z-0004711-1".to_owned()).is_of_process(4711));
         assert_eq!(RunId::parse(id.as_str()), Some(id));
     }
 }

@@ -86,7 +86,10 @@ fn t02_a_refused_run_is_not_the_measure() {
     refuses(&tree, &[]);
     let lines = fs::read_to_string(tree.regsweep().join("history.jsonl")).unwrap();
     let seen: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(seen.len(), 1);
+    assert_eq!(seen.len(), 3);
+    for refused in &seen[1..] {
+        assert_eq!((&refused["outcome"], &refused["repositories"]), (&"refused".into(), &Value::Null));
+    }
     assert_eq!((&seen[0]["repositories"], &seen[0]["tags"], &seen[0]["blobs"]), (&6.into(), &6.into(), &19.into()));
 }
 

@@ -1,0 +1,75 @@
+//! What is remembered of a run, for [`crate::sweep::remembered`].
+
+use std::path::Path;
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+use super::{Complaint, Ended, How};
+use crate::collect::Collection;
+use crate::finding::{FindingKind, Findings, Severity};
+use crate::layout::REGSWEEP;
+use crate::registry::Registry;
+use crate::sweep::{self, Remembered, Swept};
+
+/// Where runs are remembered.
+pub(super) struct Book<'a> {
+    pub(super) registry: &'a Registry,
+    pub(super) command: &'static str,
+    pub(super) at: Timestamp,
+    pub(super) window_began: Instant,
+    pub(super) quarantine: bool,
+    pub(super) findings: &'a Findings,
+}
+
+impl Book<'_> {
+    pub(super) fn line(&self) -> Remembered {
+        Remembered { quarantine: Some(self.quarantine), ..Remembered::of(self.command, self.at.to_string()) }
+    }
+
+    /// Remembers a run, before its lock ends. The next is compared with it if it came to its end.
+    pub(super) fn note(&self, collection: Option<&Collection>, ended: &Ended) {
+        let complaint = ended.complaint.as_ref();
+        let mut line = self.line();
+        let is_tainted = |collection: &Collection| collection.marking.repositories.iter().any(|it| it.tainted);
+        let has_damage = collection.is_some_and(is_tainted) || self.findings.has(Severity::Error);
+        line.exit_code = Some(complaint.map_or(if has_damage { 3 } else { 0 }, |complaint| complaint.how.exit_code()));
+        line.seconds = Some(self.window_began.elapsed().as_secs_f64());
+        tell_what_was_done(&mut line, ended);
+        if let Some(Collection { inventory, .. }) = collection.filter(|_| complaint.is_none()) {
+            // Those that this run has taken away are not missing from the next.
+            let gone = ended.removed.repositories.count;
+            line.repositories = Some((inventory.repositories.len() as u64).saturating_sub(gone));
+            line.tags = Some(inventory.tags());
+            line.blobs = Some(inventory.digests.blobs().len() as u64);
+        }
+        if let Err(error) = sweep::record(self.registry, &line) {
+            let message = match complaint {
+                None => format!("this run cannot be remembered ({error}); the next is compared with an older one"),
+                Some(_) => format!("this run cannot be remembered ({error})"),
+            };
+            self.findings.add(Severity::Warning, FindingKind::Volume, None, Path::new(REGSWEEP), message);
+        }
+    }
+}
+
+pub(super) fn tell_what_was_done(line: &mut Remembered, ended: &Ended) {
+    let swept = ended.swept.as_ref();
+    line.run = swept.and_then(|swept| swept.run.as_ref()).map(ToString::to_string);
+    line.window_seconds = swept.map(|swept| swept.window_seconds);
+    line.outcome = Some(outcome(ended.complaint.as_ref(), swept).to_owned());
+    line.items = Some(ended.removed.things());
+    line.bytes = Some(ended.removed.bytes());
+    line.removed = Some(ended.removed);
+    line.say(ended.complaint.as_ref().map(|complaint| &*complaint.text));
+}
+
+/// The word for how a run ended, as in the report.
+fn outcome(complaint: Option<&Complaint>, swept: Option<&Swept>) -> &'static str {
+    match complaint {
+        Some(Complaint { how: How::Refused | How::NotThere, .. }) => "refused",
+        Some(_) => "incomplete",
+        None if swept.is_some_and(|swept| !swept.is_complete) => "incomplete",
+        None => sweep::COMPLETE,
+    }
+}
