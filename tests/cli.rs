@@ -89,7 +89,7 @@ fn check(name: &str, page: String) {
     insta::with_settings!({
         filters => vec![
             (r"\d{8}T\d{6}Z-\d+", "[RUN]"),
-            (r"\b(in|for|after)( +)\d+(\.\d+)? (ms|s)\b", "$1$2[TIME]"),
+            (r"\b(in|for|after|window)( +)\d+(\.\d+)? (ms|s)\b", "$1$2[TIME]"),
             (r#""\d{4}-\d\d-\d\dT[0-9:.]+Z""#, "\"[WHEN]\""),
             (r#""(seconds|window_seconds)":[0-9.e-]+"#, "\"$1\":[SECONDS]"),
             (r#""disk_bytes":\d+"#, "\"disk_bytes\":[BLOCKS]"),

@@ -68,6 +68,10 @@ pub struct Counts {
     pub sparse: u64,
     /// Blobs that no manifest needs. Whether they may go is for the collector to say.
     pub unreferenced_blobs: u64,
+    /// The sizes of those, in bytes.
+    pub unreferenced_bytes: u64,
+    /// The sizes of all blobs that were listed, in bytes.
+    pub blob_bytes: u64,
 }
 
 /// What was found.
@@ -130,6 +134,9 @@ pub fn check(
     let named = named_blobs(&library, digests);
     let mut states = BlobStates::look(registry, digests, &named, &meter);
     meter.check()?;
+    // As large as they are now, whatever comes to be known of them.
+    let size = |states: &BlobStates, id| states.size(id).unwrap_or_default();
+    let blob_bytes = digests.blobs().ids().map(|id| size(&states, id)).sum();
     phase_ends(Phase::Check);
 
     for (id, loaded) in library.all() {
@@ -161,13 +168,16 @@ pub fn check(
         Some(wishes) => repair::plan(judge, &inventory, &links, &images, wishes, findings),
         None => Repair::default(),
     };
+    let unreferenced = unreferenced(&library, digests, repositories);
     let counts = Counts {
         tags: inventory.tags(),
         untagged: images.iter().map(|images| images.untagged).sum(),
         manifests: library.count(),
         links: links.iter().map(|links| links.read).sum(),
         sparse: images.iter().map(|images| images.sparse).sum(),
-        unreferenced_blobs: unreferenced(&library, digests, repositories),
+        unreferenced_blobs: unreferenced.len() as u64,
+        unreferenced_bytes: unreferenced.into_iter().map(|id| size(&states, id)).sum(),
+        blob_bytes,
         ..telling.counts()
     };
     drop(library);
@@ -213,8 +223,8 @@ fn named_blobs(library: &Library<'_>, digests: &Digests) -> Vec<DigestId> {
     named
 }
 
-/// How many blobs there are that no manifest needs which a revision or a tag leads to.
-fn unreferenced(library: &Library<'_>, digests: &Digests, repositories: &[Repository]) -> u64 {
+/// The blobs that no manifest needs which a revision or a tag leads to.
+fn unreferenced(library: &Library<'_>, digests: &Digests, repositories: &[Repository]) -> Vec<DigestId> {
     let mut is_needed = vec![false; digests.blobs().len()];
     let mut need = |id: DigestId| {
         if let Some(is_needed) = is_needed.get_mut(id.index()) {
@@ -228,5 +238,5 @@ fn unreferenced(library: &Library<'_>, digests: &Digests, repositories: &[Reposi
         }
     }
     repositories.iter().flat_map(|repository| &repository.odd_targets).for_each(|&id| need(id));
-    is_needed.into_iter().filter(|is_needed| !is_needed).count() as u64
+    digests.blobs().ids().filter(|id| !is_needed[id.index()]).collect()
 }

@@ -11,13 +11,16 @@ use regsweep::halt::{Halt, Halted};
 use regsweep::layout::shown_path;
 use regsweep::plan::Plan;
 use regsweep::progress::Watch as _;
+use regsweep::registry::Registry;
 use regsweep::report::{CheckReport, Outcome, PhaseReport, Report, RepositoryReport, SCHEMA, Scanned, Tool};
 use regsweep::run::{self, Complaint, How, Mending, Repaired};
+use regsweep::sweep::{self, Remembered};
 use regsweep::threads::MOST;
 use regsweep::usage::{self, Usage};
 
 use super::files;
 use super::limits::Load;
+use super::monitor::Monitor;
 use super::position::Position;
 use super::progress::{Look, Shown};
 use super::target::{self, Age, Evidence, Opened, Share, Target};
@@ -123,6 +126,11 @@ struct Repair {
 
 pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
     let began = Began::now();
+    let monitor = Monitor::new("check", &args.target, &args.output, args.repair.dry_run, began);
+    monitor.watch(|monitor| run(args, monitor, began))
+}
+
+fn run(args: &Args, monitor: &Monitor<'_>, began: Began) -> Result<Exit, Failure> {
     let reads = args.data.read_data || args.data.read_data_subset.is_some();
     for (given, flag) in
         [(args.data.time_limit.is_some(), "--time-limit"), (args.data.position.is_some(), "--position")]
@@ -134,13 +142,13 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
     args.load.step_back();
     let opened = args.target.open_with(args.evidence.config(), args.load.seam())?;
     let registry = &opened.registry;
-    args.output.is_outside(registry)?;
+    monitor.opened(registry)?;
     args.data.position.iter().try_for_each(|path| files::is_outside(path, registry))?;
     if registry.has_above(1, "lockfiles/database-in-use") {
-        output::error("this registry keeps its metadata in a database: what its folders say may be long out of date");
+        monitor.remark("this registry keeps its metadata in a database: what its folders say may be long out of date");
     }
     if registry.has_above(3, "scheduler-state.json") {
-        output::error("this is a pull-through cache: what nobody has pulled yet is not here, and counts as missing");
+        monitor.remark("this is a pull-through cache: what nobody has pulled yet is not here, and counts as missing");
     }
     let (data, position) = data(args, &opened, began)?;
     let repair = args.repair.repair.then(|| Wishes {
@@ -211,7 +219,7 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
         position.write(registry.root(), read.next.as_ref());
     }
 
-    let Repaired { checked, swept, removed, complaint } = ended;
+    let Repaired { checked, swept, removed, complaint, line } = ended;
     let nothing = Plan::default();
     let plan = checked.as_ref().map_or(&nothing, |checked| &checked.repair.plan);
     let outcome = work::outcome(complaint.as_ref(), swept.as_ref());
@@ -255,6 +263,10 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
     let is_unmended = |finding: &Finding| finding.kind == FindingKind::NotMended && is_error(finding.severity);
     let has_damage = has_damage || report.findings.iter().any(is_unmended);
     let done = if has_damage || outcome == Outcome::Incomplete { Exit::Damage } else { Exit::Done };
+    if let Some(line) = line {
+        remember(registry, line, complaint.as_ref(), done);
+    }
+    monitor.reported(&report, usage.as_ref());
     work::deliver(&report, usage.as_ref(), &args.output, complaint, done)
 }
 
@@ -263,6 +275,14 @@ fn halted_reading(checked: &Checked, halt: &Halt) -> Option<Complaint> {
     let cause = halt.cause().filter(|_| checked.data.as_ref().is_some_and(|read| read.is_out_of_time))?;
     let text = format!("{cause} while the data was read; what was read counts");
     Some(Complaint { how: How::Stopped, text })
+}
+
+/// A repair is remembered once it is known what is left.
+fn remember(registry: &Registry, line: Remembered, complaint: Option<&Complaint>, done: Exit) {
+    let exit_code = Some(complaint.map_or(done as u8, |complaint| complaint.how.exit_code()));
+    if let Err(error) = sweep::record_late(registry, &Remembered { exit_code, ..line }) {
+        output::error(&format!("this run cannot be remembered: {error}"));
+    }
 }
 
 /// What is to be read, and where it is remembered how far that came.

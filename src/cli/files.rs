@@ -1,7 +1,8 @@
 //! Files that the operator named: the report, a page, a position. They lie outside of what this tool collects.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, BufWriter, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
@@ -16,8 +17,27 @@ use super::Failure;
 ///
 /// # Errors
 /// Whatever the system says.
-#[expect(clippy::disallowed_methods, reason = "the operator named this file; it is no part of the registry")]
 pub(crate) fn replace(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
+    replace_with(path, None, write)
+}
+
+/// [`replace`], and everybody may read it, whatever the umask is: what reads it runs as another user.
+///
+/// # Errors
+/// Whatever the system says.
+pub(crate) fn replace_for_all(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> io::Result<()> {
+    replace_with(path, Some(Permissions::from_mode(0o644)), write)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the operator named this file; it is no part of the registry")]
+fn replace_with(
+    path: &Path,
+    permissions: Option<Permissions>,
+    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> io::Result<()> {
     let path = match std::fs::canonicalize(path) {
         Ok(real) => real,
         Err(error) if error.kind() == io::ErrorKind::NotFound && path.symlink_metadata().is_err() => path.to_owned(),
@@ -36,6 +56,9 @@ pub(crate) fn replace(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> i
     let written = (|| {
         write(&mut out)?;
         out.flush()?;
+        if let Some(permissions) = permissions {
+            out.get_ref().set_permissions(permissions)?;
+        }
         out.get_ref().sync_all()?;
         std::fs::rename(&temporary, &path)
     })();
@@ -55,6 +78,16 @@ pub(crate) fn is_outside(path: &Path, registry: &Registry) -> Result<(), Failure
         return Err(Failure::usage(anyhow!("{path} lies in the registry's own folders: name a file somewhere else")));
     }
     Ok(())
+}
+
+/// Whether this lies in the folders of a registry that is not open, as far as names tell.
+pub(crate) fn lies_in_any_registry(path: &Path) -> bool {
+    let is_inside = |path: &Path| {
+        let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let parts: Vec<_> = real.components().map(|part| part.as_os_str().to_owned()).collect();
+        parts.windows(3).any(|parts| parts == ["docker", "registry", "v2"])
+    };
+    is_inside(path) || path.parent().is_some_and(is_inside)
 }
 
 /// Writes a page for a browser.

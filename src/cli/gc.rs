@@ -10,6 +10,7 @@ use regsweep::run;
 use regsweep::threads::MOST;
 
 use super::limits::{Limits, Load};
+use super::monitor::Monitor;
 use super::names::Names;
 use super::output;
 use super::target::{self, Age, Evidence, Share, Target};
@@ -103,12 +104,17 @@ pub(crate) struct Args {
 
 pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
     let began = Began::now();
+    Monitor::new("gc", &args.target, &args.output, args.dry_run, began).watch(|monitor| run(args, monitor, began))
+}
+
+fn run(args: &Args, monitor: &Monitor<'_>, began: Began) -> Result<Exit, Failure> {
     let policy = args.names.policy(args.delete_untagged)?;
     let work = Work {
         command: "gc",
         target: &args.target,
         evidence: &args.evidence,
         output: &args.output,
+        monitor,
         policy_file: args.names.file(),
         dry_run: args.dry_run,
         jobs: args.jobs,

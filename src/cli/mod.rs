@@ -6,12 +6,14 @@ mod files;
 mod gc;
 mod limits;
 mod ls;
+mod monitor;
 mod names;
 mod output;
 mod position;
 mod probe;
 mod progress;
 mod rm;
+mod runs;
 mod signals;
 mod target;
 mod trash;
@@ -21,6 +23,7 @@ mod work;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use output::LogFormat;
 
 /// How a command ended, for the shell. The same in every format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +80,17 @@ Exit codes:
 #[derive(Debug, Parser)]
 #[command(name = "regsweep", version, about, after_help = EXIT_CODES, max_term_width = 80)]
 struct Cli {
+    /// How standard error is written: human, or json, an object a line
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        global = true,
+        default_value = "human",
+        hide_possible_values = true,
+        help_heading = "Output"
+    )]
+    log_format: LogFormat,
+
     #[command(subcommand)]
     command: Command,
 }
@@ -89,6 +103,7 @@ enum Command {
     Ls(ls::Args),
     Du(du::Args),
     Rm(Box<rm::Args>),
+    Runs(runs::Args),
     #[command(subcommand)]
     Trash(trash::Command),
     Why(Box<why::Args>),
@@ -97,13 +112,15 @@ enum Command {
 
 /// Runs the command, and turns its end into an exit code.
 pub(crate) fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| wrong_usage(&error));
+    output::set_log_format(cli.log_format);
     let ended = match cli.command {
         Command::Gc(args) => gc::main(&args),
         Command::Check(args) => check::main(&args),
         Command::Ls(args) => ls::main(&args),
         Command::Du(args) => du::main(&args),
         Command::Rm(args) => rm::main(&args),
+        Command::Runs(args) => runs::main(&args),
         Command::Trash(command) => trash::main(&command),
         Command::Why(args) => why::main(&args),
         Command::Probe(args) => probe::main(&args),
@@ -113,6 +130,20 @@ pub(crate) fn main() -> ExitCode {
         failure.exit
     });
     ExitCode::from(exit as u8)
+}
+
+/// Ends with what is wrong with the command line, or with the help that it asked for. What asks for JSON gets the one
+/// as JSON too, as far as it can be seen that it does.
+fn wrong_usage(error: &clap::Error) -> ! {
+    let words: Vec<_> = std::env::args_os().collect();
+    let asks = |pair: &[std::ffi::OsString]| pair[0] == "--log-format" && pair[1] == "json";
+    let wants_json = words.windows(2).any(asks) || words.iter().any(|word| word == "--log-format=json");
+    if !error.use_stderr() || !wants_json {
+        error.exit();
+    }
+    output::set_log_format(LogFormat::Json);
+    output::error(&error.to_string());
+    std::process::exit(error.exit_code())
 }
 
 #[cfg(test)]

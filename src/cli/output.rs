@@ -2,8 +2,36 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
+use std::sync::OnceLock;
 
+use jiff::Timestamp;
+use regsweep::finding::{Finding, Severity};
 use regsweep::layout::shown_path;
+use regsweep::report::log::{self, Entry, Fields};
+
+/// How standard error is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Lines for a person
+    #[default]
+    Human,
+    /// One JSON object a line
+    Json,
+}
+
+/// Set once, before anything is written; people read where nobody has set it.
+static LOG_FORMAT: OnceLock<LogFormat> = OnceLock::new();
+
+/// Sets how standard error is written, once and for all.
+pub(crate) fn set_log_format(format: LogFormat) {
+    // Whoever comes second finds it set, and nobody does.
+    let _is_first = LOG_FORMAT.set(format).is_ok();
+}
+
+/// How standard error is written.
+pub(crate) fn log_format() -> LogFormat {
+    LOG_FORMAT.get().copied().unwrap_or_default()
+}
 
 /// Writes a result to standard output. Somebody who has read enough and closes the pipe is no error.
 ///
@@ -19,14 +47,59 @@ pub(crate) fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io:
     }
 }
 
-/// Writes an error to standard error, the first line marked as one.
+/// Writes an error to standard error, the first line marked as ours.
 pub(crate) fn error(text: &str) {
-    say(&format!("regsweep: {}", text.trim_end()));
+    log(Severity::Error, Entry::Error, text, Fields::None {});
 }
 
-/// Writes a line to standard error. Where nobody can read it, nobody can be told that either.
-pub(crate) fn say(line: &str) {
-    drop(writeln!(io::stderr().lock(), "{line}"));
+/// Writes a remark to standard error, the first line marked as ours.
+pub(crate) fn note(text: &str) {
+    log(Severity::Info, Entry::Note, text, Fields::None {});
+}
+
+/// Writes an explanation of several lines to standard error: why something is refused.
+pub(crate) fn explain(text: &str) {
+    match log_format() {
+        LogFormat::Human => line(text.trim_end()),
+        LogFormat::Json => error(text),
+    }
+}
+
+/// Writes a finding to standard error.
+pub(crate) fn finding(finding: &Finding) {
+    let Finding { severity, kind, repository, path, message } = finding;
+    let text = match log_format() {
+        LogFormat::Human => format!("{path}: {message}"),
+        LogFormat::Json => message.clone(),
+    };
+    log(*severity, Entry::Finding, &text, Fields::Finding { finding: *kind, repository: repository.as_deref(), path });
+}
+
+/// Writes to standard error: to a person the message, marked as ours, to a log collector all of it.
+pub(crate) fn log(level: Severity, entry: Entry, message: &str, fields: Fields<'_>) {
+    let message = message.trim_end();
+    match log_format() {
+        LogFormat::Human => line(&format!("regsweep: {message}")),
+        LogFormat::Json => {
+            let time = Timestamp::now().to_string();
+            let logged = log::Line { schema: log::SCHEMA, time, level, entry, message, fields };
+            // Names and numbers: there is nothing in them that JSON could not say.
+            line(&serde_json::to_string(&logged).unwrap_or_default());
+        }
+    }
+}
+
+/// Writes a line to standard error, as it stands. Where nobody can read it, nobody can be told that either.
+fn line(text: &str) {
+    drop(io::stderr().lock().write_all(format!("{text}\n").as_bytes()));
+}
+
+/// Writes lines for a person to standard error, as they stand.
+pub(crate) fn say(text: &str) {
+    match log_format() {
+        LogFormat::Human => line(text),
+        LogFormat::Json => note(text),
+    }
 }
 
 /// A path as it may stand in a command that is suggested: quoted for the shell where that is needed, and never raw.

@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use regsweep::finding::Severity;
 use regsweep::halt::Halt;
 use regsweep::progress::{Meter, Phase, Watch};
 use regsweep::report::human::{bytes, duration};
+use regsweep::report::log::{Entry, Fields};
 
-use super::output::say;
+use super::output::{self, LogFormat};
 use super::{Failure, signals};
 
 /// How often a bar is drawn.
@@ -43,7 +45,8 @@ pub(crate) enum Look {
 impl Look {
     /// What suits standard error.
     pub(crate) fn suitable(quiet: bool) -> Look {
-        match (quiet, std::io::stderr().is_terminal()) {
+        let has_bars = std::io::stderr().is_terminal() && output::log_format() == LogFormat::Human;
+        match (quiet, has_bars) {
             (true, _) => Look::Silent,
             (false, true) => Look::Bars,
             (false, false) => Look::Lines,
@@ -63,7 +66,7 @@ impl Shown {
         let mut shown = Shown::new(look);
         shown.halt = halt;
         let bar = shown.bar.clone();
-        signals::listen(shown.halt.clone(), move |text| bar.suspend(|| say(text)))
+        signals::listen(shown.halt.clone(), move |text| bar.suspend(|| output::note(text)))
             .context("cannot wait for signals")?;
         Ok(shown)
     }
@@ -83,7 +86,7 @@ impl Shown {
                 while stopped.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
                     match &*current.lock().unwrap_or_else(PoisonError::into_inner) {
                         Some(current) if look == Look::Bars => current.paint(&bar),
-                        Some(current) => say(&current.line()),
+                        Some(current) => current.log(),
                         None => {}
                     }
                 }
@@ -140,6 +143,9 @@ impl Watch for Shown {
         let meter = Arc::new(Meter::until(self.halt.clone()));
         let next = Current { phase, meter: Arc::clone(&meter), began: Instant::now() };
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.look != Look::Silent && output::log_format() == LogFormat::Json {
+            next.log_that_it_begins();
+        }
         *current = Some(next);
         if self.look == Look::Bars {
             self.bar.reset();
@@ -160,7 +166,8 @@ impl Watch for Shown {
         }
         self.clear();
         let took = duration(seconds);
-        say(&format!("regsweep: swept after {took}; once restarted, the registry may be writable again"));
+        let text = format!("swept after {took}; once restarted, the registry may be writable again");
+        output::log(Severity::Info, Entry::Swept, &text, Fields::Swept { window_seconds: seconds });
     }
 }
 
@@ -177,8 +184,20 @@ impl Current {
         bar.set_position(done);
     }
 
-    fn line(&self) -> String {
-        line(self.phase, self.meter.done(), self.meter.expected(), self.began.elapsed())
+    /// A log has a line for each phase, however short that is.
+    fn log_that_it_begins(&self) {
+        self.log_as(&format!("{} begins", self.phase.name()), 0, 0);
+    }
+
+    fn log(&self) {
+        let (done, expected) = (self.meter.done(), self.meter.expected());
+        self.log_as(&line(self.phase, done, expected, self.began.elapsed()), done, expected);
+    }
+
+    fn log_as(&self, text: &str, done: u64, expected: u64) {
+        let unit = if self.phase.counts_bytes() { "bytes" } else { "things" };
+        let (phase, expected, seconds) = (self.phase.name(), expected.max(done), self.began.elapsed().as_secs_f64());
+        output::log(Severity::Info, Entry::Progress, text, Fields::Progress { phase, done, expected, unit, seconds });
     }
 }
 
@@ -196,9 +215,9 @@ fn line(phase: Phase, done: u64, expected: u64, elapsed: Duration) -> String {
     let name = phase.name();
     if phase.counts_bytes() {
         let (done, expected, rate) = (bytes(done), bytes(expected), bytes(rate as u64));
-        return format!("regsweep: {name} {done} of {expected}, {rate} a second, {left}");
+        return format!("{name} {done} of {expected}, {rate} a second, {left}");
     }
-    format!("regsweep: {name} {} of {}, {rate:.0} a second, {left}", HumanCount(done), HumanCount(expected))
+    format!("{name} {} of {}, {rate:.0} a second, {left}", HumanCount(done), HumanCount(expected))
 }
 
 #[cfg(test)]
@@ -209,20 +228,17 @@ mod tests {
     fn the_line_tells_count_rate_and_time() {
         assert_eq!(
             line(Phase::Scan, 1500, 4500, Duration::from_secs(30)),
-            "regsweep: scan 1,500 of 4,500, 50 a second, about 60 seconds left"
+            "scan 1,500 of 4,500, 50 a second, about 60 seconds left"
         );
-        assert_eq!(
-            line(Phase::Purge, 0, 10, Duration::from_secs(30)),
-            "regsweep: purge 0 of 10, 0 a second, nothing done yet"
-        );
+        assert_eq!(line(Phase::Purge, 0, 10, Duration::from_secs(30)), "purge 0 of 10, 0 a second, nothing done yet");
         assert_eq!(
             line(Phase::Read, 3 << 30, 9 << 30, Duration::from_secs(30)),
-            "regsweep: read 3.00 GiB of 9.00 GiB, 102.40 MiB a second, about 60 seconds left"
+            "read 3.00 GiB of 9.00 GiB, 102.40 MiB a second, about 60 seconds left"
         );
         // Work that turned up after it was counted.
         assert_eq!(
             line(Phase::Mark, 10, 5, Duration::from_secs(10)),
-            "regsweep: mark 10 of 10, 1 a second, about 0 seconds left"
+            "mark 10 of 10, 1 a second, about 0 seconds left"
         );
     }
 }

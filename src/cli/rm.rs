@@ -9,6 +9,7 @@ use regsweep::run;
 use regsweep::threads::MOST;
 
 use super::limits::Load;
+use super::monitor::Monitor;
 use super::target::{self, Evidence, Target};
 use super::work::{Began, Format, Output, Work};
 use super::{Exit, Failure, output};
@@ -78,6 +79,10 @@ pub(crate) struct Args {
 
 pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
     let began = Began::now();
+    Monitor::new("rm", &args.target, &args.output, args.dry_run, began).watch(|monitor| run(args, monitor, began))
+}
+
+fn run(args: &Args, monitor: &Monitor<'_>, began: Began) -> Result<Exit, Failure> {
     let request = Request { names: args.names.clone(), is_recursive: args.recursive };
     let policy = Policy { request, ..Policy::default() };
     let scope = if args.collect { Scope::Everything } else { Scope::Named };
@@ -86,6 +91,7 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
         target: &args.target,
         evidence: &args.evidence,
         output: &args.output,
+        monitor,
         policy_file: None,
         dry_run: args.dry_run,
         jobs: args.jobs,

@@ -33,7 +33,7 @@ pub(crate) fn listen(halt: Halt, tell: impl Fn(&str) + Send + 'static) -> io::Re
             was_asked = true;
             let name = NAMES.iter().find(|(number, _)| *number == signal).map_or("a signal", |(_, name)| name);
             halt.ask(name);
-            tell(&format!("regsweep: {name}: finishing what is in hand; a second signal leaves at once"));
+            tell(&format!("{name}: finishing what is in hand; a second signal leaves at once"));
         }
     };
     std::thread::Builder::new().name("signals".to_owned()).spawn(work).map(drop)

@@ -24,7 +24,8 @@ use regsweep::usage::Usage;
 
 use super::files;
 use super::limits::Load;
-use super::output::{self, say};
+use super::monitor::Monitor;
+use super::output::{self, LogFormat};
 use super::progress::{Look, Shown};
 use super::target::{self, Evidence, Opened, Target};
 use super::{Exit, Failure};
@@ -54,12 +55,17 @@ pub(crate) struct Output {
     /// as `du` does.
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
+
+    /// Write what the run came to for Prometheus to this file as well, however it ends: a textfile for node_exporter,
+    /// which reads names that end in .prom
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metrics: Option<PathBuf>,
 }
 
 impl Output {
     /// The files that are to be written are not among the registry's.
     pub(crate) fn is_outside(&self, registry: &Registry) -> Result<(), Failure> {
-        self.report.iter().chain(&self.html).try_for_each(|path| files::is_outside(path, registry))
+        self.report.iter().chain(&self.html).chain(&self.metrics).try_for_each(|path| files::is_outside(path, registry))
     }
 }
 
@@ -91,6 +97,7 @@ pub(crate) struct Work<'a> {
     pub(crate) target: &'a Target,
     pub(crate) evidence: &'a Evidence,
     pub(crate) output: &'a Output,
+    pub(crate) monitor: &'a Monitor<'a>,
     /// The file that the retention rules come from.
     pub(crate) policy_file: Option<&'a Path>,
     pub(crate) dry_run: bool,
@@ -111,16 +118,16 @@ impl Work<'_> {
     ) -> Result<Exit, Failure> {
         self.load.step_back();
         let opened = self.target.open_with(self.evidence.config(), self.load.seam())?;
-        self.output.is_outside(&opened.registry)?;
+        self.monitor.opened(&opened.registry)?;
         let read_only = self.evidence.gather(&opened)?;
         let findings = Findings::default();
         let shown = Shown::until(Look::suitable(self.output.quiet), self.halt.clone())?;
         let jobs = self.jobs.unwrap_or_else(|| target::jobs(&opened.registry));
         let pool = target::pool(jobs)?;
-        let (registry, watch) = (&opened.registry, &shown);
+        let (registry, watch, dry_run) = (&opened.registry, &shown, self.dry_run);
         let options = run::Options { wants_usage: self.output.html.is_some(), ..self.options };
         let ended = pool.install(|| {
-            if self.dry_run {
+            if dry_run {
                 run::dry_run(registry, options, &findings, watch)
             } else if read_only.proven {
                 run::real_run_telling(registry, options, &findings, watch, decided)
@@ -179,6 +186,7 @@ impl Work<'_> {
         report.advice.extend(self.more_advice(&report));
 
         let done = if report.has_damage() { Exit::Damage } else { Exit::Done };
+        self.monitor.reported(&report, usage.as_ref());
         deliver(&report, usage.as_ref(), self.output, complaint, done)
     }
 
@@ -297,17 +305,20 @@ pub(crate) fn deliver(
     };
     print.context("cannot write to standard output")?;
 
-    if output.quiet {
-        // Why it was refused or stopped is said below.
-        let is_told = |kind| matches!(kind, FindingKind::Refused | FindingKind::Stopped);
-        let errors = report.findings.iter().filter(|finding| finding.severity == Severity::Error);
-        for finding in errors.filter(|finding| !is_told(finding.kind)) {
-            output::error(&format!("{}: {}", finding.path, finding.message));
-        }
-    }
+    // A person reads them in the report, unless there is none.
+    let least = match (output.quiet, output::log_format()) {
+        (true, _) => Some(Severity::Error),
+        (false, LogFormat::Json) if output.verbose => Some(Severity::Info),
+        (false, LogFormat::Json) => Some(Severity::Warning),
+        (false, LogFormat::Human) => None,
+    };
+    // Why it was refused or stopped is said below.
+    let is_told = |kind| matches!(kind, FindingKind::Refused | FindingKind::Stopped);
+    let grave = report.findings.iter().filter(|finding| least.is_some_and(|least| finding.severity <= least));
+    grave.filter(|finding| !is_told(finding.kind)).for_each(output::finding);
     let Some(Complaint { how, text }) = complaint else { return Ok(done) };
     if how == How::Refused && !has_seen && text.contains('\n') {
-        say(text.trim_end());
+        output::explain(&text);
     } else {
         output::error(&text);
     }

@@ -73,6 +73,10 @@ pub struct CheckReport<'a> {
     pub sparse: u64,
     /// Blobs that no manifest needs.
     pub unreferenced_blobs: u64,
+    /// The sizes of those, in bytes.
+    pub unreferenced_bytes: u64,
+    /// The sizes of all blobs, in bytes.
+    pub blob_bytes: u64,
     /// What was read of the blobs; `null` if nothing was to be.
     pub data: Option<DataReport>,
     /// What cannot be pulled, by name.
@@ -102,6 +106,8 @@ impl<'a> CheckReport<'a> {
             links: LinkCounts { read: counts.links, wrong: counts.wrong_links },
             sparse: counts.sparse,
             unreferenced_blobs: counts.unreferenced_blobs,
+            unreferenced_bytes: counts.unreferenced_bytes,
+            blob_bytes: counts.blob_bytes,
             data: checked.data.as_ref().map(DataReport::of),
             lost: &checked.lost,
             damaged: &checked.damaged,

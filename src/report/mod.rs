@@ -6,6 +6,8 @@
 mod check;
 pub mod html;
 pub mod human;
+pub mod log;
+pub mod metrics;
 pub mod page;
 mod retention;
 

@@ -47,6 +47,12 @@ impl Collector {
         let arguments = [flags, &["--format", "json", root.to_str().unwrap()], names].concat();
         let run = finish(regsweep(&arguments));
         let name = format!("{} {}", flags.join(" "), names.join(" "));
+        if flags.contains(&"--log-format") {
+            for (number, line) in run.stderr.lines().enumerate() {
+                let json = serde_json::from_str(line).unwrap_or_else(|error| panic!("{name}: {error}: {line}"));
+                self.outputs.push(Output { name: format!("standard error of {name}:{}", number + 1), json });
+            }
+        }
         if run.code != code {
             self.failures.push(format!("{name}: exit {}, not {code}: {}", run.code, run.stderr));
         }

@@ -21,6 +21,7 @@ pub(crate) fn add(all: &mut Collector) {
     by_rules(all);
     by_name(all);
     trash(all);
+    watching(all);
     why(all);
 }
 
@@ -171,6 +172,56 @@ fn trash(all: &mut Collector) {
         let listed = all.run(&tree, &list, &[], 0);
         assert_eq!((&listed["runs"][0]["state"], has_time), (&json!(state), listed["runs"][0]["began_at"].is_string()));
     }
+}
+
+/// `runs`, in every state of a run, and what `--log-format json` writes.
+fn watching(all: &mut Collector) {
+    const LOG: [&str; 2] = ["--log-format", "json"];
+    let tree = everything();
+    let runs = ["runs"];
+    all.run(&tree, &runs, &[], 0);
+    all.run(&tree, &[&["gc", "--dry-run", "-m"][..], &LOG].concat(), &[], 0);
+    all.run(&tree, &[&["gc", "--quarantine", STOPPED, "-v"][..], &LOG].concat(), &[], 0);
+    tree.replace(&tree.repository("team/app").current("v1"), b"");
+    all.run(&tree, &[&["gc"][..], &LOG].concat(), &[], 4);
+    all.run(&tree, &[&["gc", STOPPED, "-m", "--max-delete", "0"][..], &LOG].concat(), &[], 4);
+    all.run(&tree, &[&["gc", STOPPED, "-m", "--metrics", "/dev/null"][..], &LOG].concat(), &[], 3);
+    all.run(&tree, &[&["check", "--repair", STOPPED][..], &LOG].concat(), &[], 0);
+    all.run(&tree, &runs, &[], 0);
+    all.run(&tree, &["runs", "--last", "1"], &[], 0);
+    // The newest run of those that have a folder, in every state that its journal can say.
+    tree.orphan("one more");
+    let run = all.run(&tree, &["gc", "--quarantine", STOPPED], &[], 0)["run"].as_str().unwrap().to_owned();
+    let journal = tree.regsweep().join("runs").join(run).join("journal.jsonl");
+    let whole = fs::read_to_string(&journal).unwrap();
+    let before = whole.trim_end().rsplit_once('\n').unwrap().0.to_owned();
+    let history = tree.regsweep().join("history.jsonl");
+    let lines = fs::read_to_string(&history).unwrap();
+    let others = lines.trim_end().rsplit_once('\n').unwrap().0.to_owned();
+    let old =
+        r#"{"schema":"regsweep.history/1","at":"2026-01-01T00:00:00Z","run":null,"repositories":1,"tags":1,"blobs":1}"#;
+    fs::write(&history, format!("{old}\n{others}\n")).unwrap();
+    all.files(&tree);
+    let purging = r#"{"event":"purging","at":"2026-01-01T00:00:00Z"}"#;
+    for (text, fate) in [
+        (format!("{before}\n"), "cut-off"),
+        (format!("{whole}{purging}\n"), "half-purged"),
+        (whole.replace("regsweep.journal/1", "regsweep.journal/9"), "foreign"),
+    ] {
+        fs::write(&journal, text).unwrap();
+        let listed = all.run(&tree, &runs, &[], 0);
+        assert_eq!(listed["runs"].as_array().unwrap().last().unwrap()["fate"], fate);
+    }
+    // One that does not say when it began.
+    fs::write(&journal, whole.trim_end().rsplit_once('\n').unwrap().1).unwrap();
+    all.run(&tree, &runs, &[], 0);
+    fs::write(&journal, format!("{before}\n")).unwrap();
+    let lock = fs::File::options().append(true).open(tree.regsweep().join("lock")).unwrap();
+    lock.lock().unwrap();
+    all.run(&tree, &runs, &[], 0);
+    lock.set_len(0).unwrap();
+    let listed = all.run(&tree, &runs, &[], 0);
+    assert_eq!(listed["runs"].as_array().unwrap().last().unwrap()["fate"], "at-work");
 }
 
 /// `why`: what keeps something, and what is left of what kept it.

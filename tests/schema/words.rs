@@ -75,6 +75,12 @@ fn known() -> BTreeMap<&'static str, Words> {
         // A run of which nothing is left is not listed.
         ("trash_run/state", without(kebab("src/sweep/runs.rs", "State"), "finished")),
         ("journal/event", events),
+        ("history/outcome", kebab("src/report/mod.rs", "Outcome")),
+        ("past_run/outcome", with(kebab("src/report/mod.rs", "Outcome"), &["null"])),
+        ("past_run/fate", with(kebab("src/sweep/past.rs", "Fate"), &["null"])),
+        ("log/entry", kebab("src/report/log.rs", "Entry")),
+        ("log/phase", kebab("src/progress.rs", "Phase")),
+        ("log/unit", ["things", "bytes"].map(str::to_owned).into()),
     ])
 }
 
