@@ -38,8 +38,12 @@ const CONFIG: &str = "/etc/docker/registry";
 const POLICIES: &str = "/etc/regsweep";
 const CHECKOUT: &str = "/home/me/regsweep";
 /// Where scripts also look for a registry (`true`), or write to.
-pub(crate) const FURTHER: [(&str, bool); 3] =
-    [("/srv/registry", true), ("/var/opt/gitlab/gitlab-rails/shared/registry", true), ("/var/log/regsweep", false)];
+pub(crate) const FURTHER: [(&str, bool); 4] = [
+    ("/srv/registry", true),
+    ("/var/opt/gitlab/gitlab-rails/shared/registry", true),
+    ("/var/log/regsweep", false),
+    ("/var/lib/node_exporter", false),
+];
 const READ_ONLY: &str = "127.0.0.1:5000";
 const WRITABLE: &str = "127.0.0.1:5001";
 
