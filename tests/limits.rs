@@ -75,7 +75,7 @@ fn without_time_nothing_is_done() {
         assert_eq!((&report["outcome"], &report["run"]), (&"incomplete".into(), &Value::Null));
         assert_eq!(tree.objects(), before, "{limit:?}");
         let dry = finish(gc(&tree, &[&limit[..], &["--dry-run"]].concat()));
-        assert_eq!((dry.code, dry.stderr), (5, said.to_owned()), "{limit:?}");
+        assert!(dry.code == 5 && dry.stderr.starts_with(said), "{limit:?}: {dry:?}");
     }
     let soon = clock(30);
     assert_eq!(finish(gc(&tree, &["--until", &soon, "--time-limit", "1h", "-q"])).code, 0);
