@@ -116,7 +116,7 @@ const OTHER_PROGRAMS: [&str; 30] = [
 
 #[test]
 fn flags_are_those_of_the_help() {
-    let commands: [(&str, &[&str]); 11] = [
+    let commands: [(&str, &[&str]); 12] = [
         ("regsweep du", &["du"]),
         ("regsweep garbage-collect", &["gc"]),
         ("regsweep gc", &["gc"]),
