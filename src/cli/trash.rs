@@ -243,6 +243,9 @@ fn restore(opened: &Opened, name: &str, allow_missing: bool, evidence: &Evidence
     for (path, why) in &back.failed {
         output::error(&format!("not put back: {}: {why}", shown_path(path)));
     }
+    if let Some(why) = &back.unscheduled {
+        output::error(&format!("scheduler-state.json lacks what is back ({why}): it never expires by itself"));
+    }
     output::print(|out| {
         writeln!(out, "{} put back from run {}", counted(back.items, "thing was", "things were"), run.id)?;
         match back.anew {

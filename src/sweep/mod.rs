@@ -36,6 +36,7 @@ mod mend;
 mod movers;
 mod recheck;
 mod runs;
+mod schedule;
 mod steps;
 mod trash;
 
@@ -68,6 +69,7 @@ use disk::{Folder, Gone};
 use hand::{Hand, Tally, Way};
 use journal::Journal;
 use runs::Begin;
+use schedule::State as Schedule;
 
 /// How many bytes are deleted directly, to make room for a journal, before it is tried again.
 const ROOM: u64 = 64 * 1024 * 1024;
@@ -217,7 +219,8 @@ pub fn sweep(
             Some(what) => Err(SweepError::Changed(what)),
         }
     };
-    let mut recorded = begin(&runs, plan, options, &tally, findings, &may_begin)?;
+    let schedule = Schedule::read(registry, plan, findings);
+    let mut recorded = begin(&runs, (plan, schedule.as_ref()), options, &tally, findings, &may_begin)?;
     // As late as possible: the journal of a large plan takes its time.
     if let Err(why) = may_begin() {
         if let Some((run, _)) = recorded {
@@ -283,28 +286,39 @@ pub fn sweep(
     let mut halted = hand.was_cut_by();
     is_complete &= halted.is_none();
     let blobs_seconds = began.elapsed().as_secs_f64();
-    let window_seconds = options.window_began.elapsed().as_secs_f64();
-    watch.window_closed(window_seconds);
+    let mut window_seconds = options.window_began.elapsed().as_secs_f64();
+    // A cache may only be started when its schedule is written, and that waits for the mark.
+    if schedule.is_none() {
+        watch.window_closed(window_seconds);
+    }
 
     let began = Instant::now();
     let mut is_left_in_trash = false;
-    if let Some((run, journal)) = &mut recorded {
+    if let Some((_, journal)) = &mut recorded {
         commit(&runs, journal, &hand, options, window_seconds)?;
-        // Where nothing was moved there is nothing to keep.
-        if !options.quarantine || tally[Way::Moved].things() == 0 {
-            let meter = watch.begin(Phase::Purge);
-            meter.expect(tally[Way::Moved].things());
-            let path = |blob: &&BlobPlan| Item::Blob(blob.digest.clone()).path();
-            let first: Vec<Vec<PathBuf>> = steps.iter().map(|step| step.blobs.iter().map(path).collect()).collect();
-            if let Err(Halted(cause)) = purge(&runs, run, &first, options.deleters, &meter, findings) {
-                is_left_in_trash = true;
-                halted.get_or_insert(cause);
-            }
-        }
     } else {
         let what = "cannot write the volume to the disk";
         let removed = Box::new(tally.totals());
         runs.tree.sync_volume().map_err(|source| SweepError::NotCommitted { what, source, removed })?;
+    }
+    if let Some(schedule) = schedule {
+        let all_gone = halted.is_none() && hand.kept().is_empty();
+        schedule.bring_in_step(&runs.tree, all_gone, findings);
+        window_seconds = options.window_began.elapsed().as_secs_f64();
+        watch.window_closed(window_seconds);
+    }
+    // Where nothing was moved there is nothing to keep.
+    if let Some((run, _)) = &recorded
+        && (!options.quarantine || tally[Way::Moved].things() == 0)
+    {
+        let meter = watch.begin(Phase::Purge);
+        meter.expect(tally[Way::Moved].things());
+        let path = |blob: &&BlobPlan| Item::Blob(blob.digest.clone()).path();
+        let first: Vec<Vec<PathBuf>> = steps.iter().map(|step| step.blobs.iter().map(path).collect()).collect();
+        if let Err(Halted(cause)) = purge(&runs, run, &first, options.deleters, &meter, findings) {
+            is_left_in_trash = true;
+            halted.get_or_insert(cause);
+        }
     }
     let seconds = [links_seconds, blobs_seconds, began.elapsed().as_secs_f64()];
     let run = recorded.map(|(run, _)| run.id);
@@ -498,7 +512,7 @@ pub fn purge(
 /// is of no use, there is no run, and everything is deleted directly.
 fn begin(
     runs: &Runs,
-    plan: &Plan,
+    (plan, schedule): (&Plan, Option<&Schedule>),
     options: Options,
     tally: &Tally,
     findings: &Findings,
@@ -508,7 +522,7 @@ fn begin(
     let attempt = || -> io::Result<(Run, Journal)> {
         let told = Begin { delete_untagged: options.delete_untagged, quarantine: options.quarantine };
         let (run, mut journal) = runs.create(Timestamp::now(), told)?;
-        match journal.write_plan(plan).and_then(|()| journal.sync()) {
+        match journal.write_plan(plan).and_then(|()| Schedule::note(schedule, &mut journal)).and_then(|()| journal.sync()) {
             Ok(()) => Ok((run, journal)),
             Err(error) => {
                 journal.abandon();
