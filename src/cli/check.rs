@@ -234,6 +234,7 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
         repositories: checked.as_ref().map(repositories).unwrap_or_default(),
         plan,
         retention: None,
+        cache: None,
         next_gc: None,
         check: checked.as_ref().map(|checked| CheckReport::new(checked, args.repair.repair, mended, left)),
         findings: findings.into_sorted(),

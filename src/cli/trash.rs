@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 use jiff::Timestamp;
+use regsweep::cache::schedule::STATE;
 use regsweep::finding::Findings;
 use regsweep::halt::{Halt, Halted};
 use regsweep::layout::shown_path;
@@ -209,7 +210,11 @@ fn restore(opened: &Opened, name: &str, allow_missing: bool, evidence: &Evidence
     // Looked at again under the lock: another run may have restored or purged it meanwhile.
     let run = find(&runs, name, is_kept)?;
     let pool = target::pool(target::jobs(&opened.registry))?;
+    // What is missing in a cache is fetched again: that is no reason to refuse, and not even worth a word.
+    let is_cache =
+        opened.is_configured_as_cache().unwrap_or_else(|| opened.registry.storage_root_with(STATE).is_some());
     let lacking = match pool.install(|| sweep::lacking(&opened.registry, &runs, &run.id)) {
+        _ if is_cache => Vec::new(),
         Ok(lacking) => lacking,
         Err(unseen) if allow_missing => {
             output::error(&format!("nobody knows whether all of it can be pulled then: {unseen}"));
