@@ -143,9 +143,9 @@ pub fn check(registry: &Registry, inventory: &Inventory, limits: Limits) -> Resu
     Ok(Some(schedule))
 }
 
-/// A time for a person and for a report, RFC 3339.
+/// A time, RFC 3339. What a file system says and no calendar has becomes the nearest that one has.
 pub fn shown(seconds: i64) -> String {
-    Timestamp::from_second(seconds).map_or_else(|_| "-".to_owned(), |at| at.to_string())
+    Timestamp::from_second(seconds.max(0)).unwrap_or(Timestamp::MAX).to_string()
 }
 
 /// What goes before anything is chosen: tags that name what is not here.
