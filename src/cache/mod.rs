@@ -185,7 +185,7 @@ pub fn evict(
     count_users(&images, &mut blobs);
 
     let is_read_by_us = |blob: u32| store.get(id_of(inventory, blob)).is_some();
-    let times: Vec<(i64, ToldBy)> =
+    let times: Vec<LastPull> =
         images.par_iter().map(|image| last_pull(image, &blobs, &access_times, is_read_by_us)).collect();
     let is_young = |image: &Image| {
         // What was fetched just now may be a part of a pull that goes on.
@@ -203,13 +203,11 @@ pub fn evict(
         images.iter_mut().for_each(|image| image.stays = image.stays.or(Some(Stays::Irremovable)));
     }
     let places: Vec<usize> = (0..images.len()).filter(|&place| images[place].stays.is_none()).collect();
-    let slack = if access_times == AccessTimes::Daily { A_DAY } else { 0 };
     let candidates: Vec<Candidate<'_>> = places
         .iter()
         .map(|&place| {
-            let (pulled, told_by) = times[place];
-            let later = if told_by == ToldBy::AccessTime { slack } else { 0 };
-            Candidate { pulled, pulled_at_the_latest: pulled.saturating_add(later), blobs: &images[place].blobs }
+            let LastPull { at, at_the_latest, .. } = times[place];
+            Candidate { pulled: at, pulled_at_the_latest: at_the_latest, blobs: &images[place].blobs }
         })
         .collect();
     let sizes: Vec<u64> = blobs.iter().map(|blob| blob.bytes).collect();
@@ -227,8 +225,8 @@ pub fn evict(
                 repository: repository.name.clone(),
                 tags: image.tags.iter().map(|&tag| repository.tags[tag].name.clone()).collect(),
                 manifest: digests.digest(image.manifest),
-                pulled: times[place].0,
-                told_by: times[place].1,
+                pulled: times[place].at,
+                told_by: times[place].told_by,
                 bytes: image.blobs.iter().map(|&blob| sizes[blob as usize]).sum(),
                 place: image.repository,
                 first_tag: image.tags.first().copied(),
@@ -328,23 +326,79 @@ fn count_users(images: &[Image], blobs: &mut [Blob]) {
     }
 }
 
-/// When an image was last pulled, and what told that.
+/// When an image was last pulled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct LastPull {
+    /// When, as far as anybody noted it.
+    at: i64,
+    /// When at the latest.
+    at_the_latest: i64,
+    /// What told that.
+    told_by: ToldBy,
+}
+
 fn last_pull(
     image: &Image,
     blobs: &[Blob],
     access_times: &AccessTimes,
     is_read_by_us: impl Fn(u32) -> bool,
-) -> (i64, ToldBy) {
+) -> LastPull {
     let own = image.blobs.iter().filter(|&&blob| !is_read_by_us(blob)).map(|&blob| blobs[blob as usize]);
     let fewest = own.clone().map(|blob| blob.users).min().unwrap_or(0);
     let own = own.filter(|blob| blob.users == fewest);
     let pushed = own.clone().map(|blob| blob.modified).max().unwrap_or(i64::MIN).max(image.linked);
-    let accessed = match access_times {
-        AccessTimes::NotKept(_) => None,
-        AccessTimes::Exact | AccessTimes::Daily => own.map(|blob| blob.accessed).max(),
+    let slack = match access_times {
+        AccessTimes::NotKept(_) => return LastPull { at: pushed, at_the_latest: pushed, told_by: ToldBy::PushTime },
+        AccessTimes::Exact => 0,
+        AccessTimes::Daily => A_DAY,
     };
+    // The first reading after the file was written is noted in any case.
+    let accessed = own.filter(|blob| blob.accessed > blob.modified).map(|blob| blob.accessed).max();
+    let at_the_latest = pushed.max(accessed.unwrap_or(i64::MIN).saturating_add(slack));
     match accessed.filter(|accessed| *accessed > pushed) {
-        Some(accessed) => (accessed, ToldBy::AccessTime),
-        None => (pushed, ToldBy::PushTime),
+        Some(at) => LastPull { at, at_the_latest, told_by: ToldBy::AccessTime },
+        None => LastPull { at: pushed, at_the_latest, told_by: ToldBy::PushTime },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: i64 = 3600;
+
+    /// The newest of everything that tells it; of blobs those that the fewest images need, and none that we read.
+    #[test]
+    fn when_an_image_was_last_pulled() {
+        let blob = |accessed, modified, users| Blob { bytes: 1, accessed, modified, users };
+        let (kept, daily) = (AccessTimes::Exact, AccessTimes::Daily);
+        let none = AccessTimes::NotKept("noatime".to_owned());
+        // The first is the manifest, which somebody has just read.
+        let manifest = blob(900 * HOUR, 10 * HOUR, 1);
+        for (name, blobs, linked, times, at, at_the_latest, told_by) in [
+            ("fetched, and no more", vec![blob(10, 11, 1)], 5, &kept, 11, 11, ToldBy::PushTime),
+            ("asked for by tag", vec![blob(10, 11, 1)], 50, &kept, 50, 50, ToldBy::PushTime),
+            ("read", vec![blob(90, 11, 1)], 50, &kept, 90, 90, ToldBy::AccessTime),
+            ("read, and nobody notes it", vec![blob(90, 11, 1)], 50, &none, 50, 50, ToldBy::PushTime),
+            ("a base that others read", vec![blob(90, 11, 2), blob(10, 11, 1)], 5, &kept, 11, 11, ToldBy::PushTime),
+            ("all is shared", vec![blob(90, 11, 3), blob(80, 11, 2)], 5, &kept, 80, 80, ToldBy::AccessTime),
+            ("read on that day", vec![blob(90, 11, 1)], 50, &daily, 90, 90 + A_DAY, ToldBy::AccessTime),
+            ("asked for later that day", vec![blob(90, 11, 1)], 95, &daily, 95, 90 + A_DAY, ToldBy::PushTime),
+            ("never read", vec![blob(10, 11, 1)], 5, &daily, 11, 11, ToldBy::PushTime),
+            ("only a manifest", vec![], 5, &kept, 5, 5, ToldBy::PushTime),
+        ] {
+            let all: Vec<Blob> = [manifest].into_iter().chain(blobs).collect();
+            let id = crate::inventory::BlobTable::default().id_at(0);
+            let image = Image {
+                repository: 0,
+                manifest: id,
+                tags: Vec::new(),
+                blobs: (0..u32::try_from(all.len()).unwrap()).collect(),
+                stays: None,
+                linked,
+            };
+            let pulled = last_pull(&image, &all, times, |blob| blob == 0);
+            assert_eq!(pulled, LastPull { at, at_the_latest, told_by }, "{name}");
+        }
     }
 }

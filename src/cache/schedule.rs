@@ -2,7 +2,8 @@
 //!
 //! One JSON object. Its keys are references (`library/app@sha256:...`), its values say when the registry removes what
 //! the key names (`ExpiryData`) and what that is (`EntryType`: 0 a layer link and its blob, 1 a manifest's revision
-//! link). Format and meaning: distribution, `registry/proxy/scheduler/scheduler.go`. Entries that stay keep their bytes.
+//! link). Format and meaning: distribution, `registry/proxy/scheduler/scheduler.go`. Entries that stay keep their
+//! bytes.
 
 use std::collections::{BTreeMap, HashSet};
 

@@ -207,7 +207,7 @@ impl<'a> Walk<'a> {
             let named = self.wishes.removal.manifests_of(&repository.name).map(|digest| self.digests.id(digest));
             names.seeds.extend(named.map(|id| (id, Cause::Named)));
             let evicted = self.wishes.evicted.manifests(&repository.name);
-            names.seeds.extend(evicted.iter().map(|&id| (id, Cause::Evicted)));
+            names.seeds.extend(evicted.map(|id| (id, Cause::Evicted)));
             self.judge(&mut names, &judged);
         }
         names

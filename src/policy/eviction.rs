@@ -3,7 +3,7 @@
 //! Pure: it is told when each image was pulled and which blobs it needs, and says which go. What follows from that is
 //! `mark`'s business, and what `mark` still finds a use for stays, whatever was chosen here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::inventory::DigestId;
 
@@ -27,8 +27,8 @@ pub struct Evicted {
 /// What is let go from one repository.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct EvictedHere {
-    tags: Vec<usize>,
-    manifests: Vec<DigestId>,
+    tags: HashSet<usize>,
+    manifests: HashSet<DigestId>,
 }
 
 impl Evicted {
@@ -36,11 +36,7 @@ impl Evicted {
     pub fn add(&mut self, repository: &str, tags: &[usize], manifest: DigestId) {
         let here = self.repositories.entry(repository.into()).or_default();
         here.tags.extend(tags);
-        here.tags.sort_unstable();
-        here.tags.dedup();
-        if !here.manifests.contains(&manifest) {
-            here.manifests.push(manifest);
-        }
+        here.manifests.insert(manifest);
     }
 
     /// Whether nothing is let go.
@@ -50,12 +46,12 @@ impl Evicted {
 
     /// Whether the tag at this place goes.
     pub fn has_tag(&self, repository: &str, place: usize) -> bool {
-        self.repositories.get(repository).is_some_and(|here| here.tags.binary_search(&place).is_ok())
+        self.repositories.get(repository).is_some_and(|here| here.tags.contains(&place))
     }
 
-    /// The manifests that go from this repository.
-    pub fn manifests(&self, repository: &str) -> &[DigestId] {
-        self.repositories.get(repository).map_or(&[], |here| &here.manifests)
+    /// The manifests that go from this repository, in no order.
+    pub fn manifests(&self, repository: &str) -> impl Iterator<Item = DigestId> {
+        self.repositories.get(repository).into_iter().flat_map(|here| here.manifests.iter().copied())
     }
 }
 

@@ -39,8 +39,8 @@ pub struct Policy {
     pub protected: Protected,
     /// What goes because it was named.
     pub request: Request,
-    /// How much of a pull-through cache stays; `None` for every other registry. What is missing in a cache is no damage:
-    /// it is fetched again.
+    /// How much of a pull-through cache stays; `None` for every other registry. What is missing in a cache is no
+    /// damage: it is fetched again.
     pub cache: Option<Limits>,
 }
 
