@@ -261,8 +261,7 @@ impl Eviction {
         });
         let freed: u64 = plan.blobs.iter().map(|blob| blob.size.bytes).sum();
         self.bytes_after = self.bytes_before.saturating_sub(freed);
-        self.schedule =
-            schedule.map(|schedule| (schedule.len() as u64, schedule.taken_by(plan).len() as u64));
+        self.schedule = schedule.map(|schedule| (schedule.len() as u64, schedule.taken_by(plan).len() as u64));
     }
 }
 

@@ -11,7 +11,6 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::digest::Digest;
-use crate::layout::RepositoryName;
 use crate::plan::Plan;
 
 /// Its name, in the storage root.
@@ -131,6 +130,7 @@ fn kind(entry: &RawValue) -> Option<Kind> {
 mod tests {
     use super::*;
     use crate::digest::Algorithm;
+    use crate::layout::RepositoryName;
     use crate::plan::{Reason, RepositoryPlan};
 
     fn digest(text: &str) -> Digest {

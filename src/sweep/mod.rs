@@ -65,7 +65,7 @@ use crate::plan::{BlobPlan, Plan, RepositoryPlan, Totals};
 use crate::progress::{Meter, Phase, Watch};
 use crate::registry::Registry;
 use crate::threads;
-use disk::{Folder, Gone};
+use disk::Gone;
 use hand::{Hand, Tally, Way};
 use journal::Journal;
 use runs::Begin;
@@ -206,7 +206,7 @@ pub fn sweep(
     let io_error = |what| move |source| SweepError::Io { what, source };
     let runs = Runs::of(registry).map_err(io_error("cannot open the registry's folder"))?;
     if options.quarantine {
-        let folder = on_another_mount(&runs.tree, plan).map_err(io_error("cannot see what can be moved"))?;
+        let folder = movers::on_another_mount(&runs.tree, plan).map_err(io_error("cannot see what can be moved"))?;
         if let Some(path) = folder {
             return Err(SweepError::OtherMount { path, root: registry.root().to_owned() });
         }
@@ -287,7 +287,7 @@ pub fn sweep(
     is_complete &= halted.is_none();
     let blobs_seconds = began.elapsed().as_secs_f64();
     let mut window_seconds = options.window_began.elapsed().as_secs_f64();
-    // A cache may only be started when its schedule is written, and that waits for the mark.
+    // The schedule of a cache waits for the mark.
     if schedule.is_none() {
         watch.window_closed(window_seconds);
     }
@@ -297,13 +297,11 @@ pub fn sweep(
     if let Some((_, journal)) = &mut recorded {
         commit(&runs, journal, &hand, options, window_seconds)?;
     } else {
-        let what = "cannot write the volume to the disk";
-        let removed = Box::new(tally.totals());
+        let (what, removed) = ("cannot write the volume to the disk", Box::new(tally.totals()));
         runs.tree.sync_volume().map_err(|source| SweepError::NotCommitted { what, source, removed })?;
     }
     if let Some(schedule) = schedule {
-        let all_gone = halted.is_none() && hand.kept().is_empty();
-        schedule.bring_in_step(&runs.tree, all_gone, findings);
+        schedule.bring_in_step(&runs.tree, halted.is_none() && hand.kept().is_empty(), findings);
         window_seconds = options.window_began.elapsed().as_secs_f64();
         watch.window_closed(window_seconds);
     }
@@ -321,8 +319,7 @@ pub fn sweep(
         }
     }
     let seconds = [links_seconds, blobs_seconds, began.elapsed().as_secs_f64()];
-    let run = recorded.map(|(run, _)| run.id);
-    let removed = tally.totals();
+    let (run, removed) = (recorded.map(|(run, _)| run.id), tally.totals());
     Ok(Swept { run, removed, mended, is_complete, halted, is_left_in_trash, window_seconds, seconds })
 }
 
@@ -522,7 +519,11 @@ fn begin(
     let attempt = || -> io::Result<(Run, Journal)> {
         let told = Begin { delete_untagged: options.delete_untagged, quarantine: options.quarantine };
         let (run, mut journal) = runs.create(Timestamp::now(), told)?;
-        match journal.write_plan(plan).and_then(|()| Schedule::note(schedule, &mut journal)).and_then(|()| journal.sync()) {
+        match journal
+            .write_plan(plan)
+            .and_then(|()| Schedule::note(schedule, &mut journal))
+            .and_then(|()| journal.sync())
+        {
             Ok(()) => Ok((run, journal)),
             Err(error) => {
                 journal.abandon();
@@ -595,20 +596,4 @@ fn names_of(repository: &RepositoryPlan) -> u64 {
     let names =
         repository.tags.len() + repository.tag_history.len() + repository.revisions.len() + repository.uploads.len();
     names as u64
-}
-
-/// The first folder that the plan takes something from, and from which nothing can be moved into the trash, because it
-/// is another device or another mount (a bind mount of the same device counts).
-fn on_another_mount(tree: &Folder, plan: &Plan) -> io::Result<Option<PathBuf>> {
-    let mut folders: Vec<PathBuf> =
-        plan.actions().filter_map(|action| action.item()?.path().parent().map(Path::to_owned)).collect();
-    folders.dedup();
-    let is_elsewhere = |path: &PathBuf| match tree.open(path)? {
-        Some(folder) => Ok(!folder.can_move_to(tree)?),
-        None => Ok(false),
-    };
-    folders
-        .into_par_iter()
-        .find_map_first(|path| is_elsewhere(&path).map(|it| it.then_some(path)).transpose())
-        .transpose()
 }
