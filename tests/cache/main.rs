@@ -60,8 +60,13 @@ fn schedule(tree: &Tree) {
 
 /// The keys in a schedule.
 fn scheduled(root: &Path) -> BTreeSet<String> {
-    let entries: BTreeMap<String, Value> = serde_json::from_slice(&fs::read(state(root)).unwrap()).unwrap();
-    entries.into_keys().collect()
+    scheduled_now(root).expect("a schedule")
+}
+
+/// The keys in a schedule that a registry may just be writing, which empties it first.
+fn scheduled_now(root: &Path) -> Option<BTreeSet<String>> {
+    let entries: BTreeMap<String, Value> = serde_json::from_slice(&fs::read(state(root)).ok()?).ok()?;
+    Some(entries.into_keys().collect())
 }
 
 /// When a file was last read and written.

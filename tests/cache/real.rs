@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 
 use crate::support::image::{Image, layer};
 use crate::support::real::{Mode, RealRegistry, regsweep};
-use crate::{DAY, scheduled, set_times, state};
+use crate::{DAY, scheduled, scheduled_now, set_times, state};
 
 const AMD64: &str = "linux/amd64";
 
 /// Waits until the cache has noted so many things: it writes its schedule every 5 s.
 fn wait_for(cache: &RealRegistry, entries: usize) {
     let patience = Instant::now() + Duration::from_secs(60);
-    while !state(&cache.root()).exists() || scheduled(&cache.root()).len() < entries {
+    while scheduled_now(&cache.root()).is_none_or(|keys| keys.len() < entries) {
         assert!(Instant::now() < patience, "the cache writes no schedule of {entries} entries");
         sleep(Duration::from_millis(100));
     }
@@ -109,8 +109,8 @@ fn an_entry_of_something_gone_is_forgotten_when_its_time_comes() {
     fs::write(state(&cache.root()), entries.to_string()).unwrap();
     cache.restart(Mode::Writable);
     let patience = Instant::now() + Duration::from_secs(60);
-    while scheduled(&cache.root()).len() > 3 {
-        assert!(Instant::now() < patience, "they are still there: {:?}", scheduled(&cache.root()));
+    while scheduled_now(&cache.root()).is_none_or(|keys| keys.len() > 3) {
+        assert!(Instant::now() < patience, "they are still there");
         sleep(Duration::from_millis(100));
     }
     for (_, key) in &keys {
