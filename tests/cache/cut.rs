@@ -4,14 +4,16 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use regsweep::collect;
+use regsweep::halt::Halt;
 use regsweep::policy::{Limits, Policy};
 use regsweep::run::{self, Ended};
-use regsweep::seam::{Answer, Kind, Seam};
+use regsweep::seam::{Answer, Interceptor, Kind, Operation, Seam};
 use rustix::io::Errno;
 
-use crate::support::inside::{DeadFrom, Nth, for_each_on_all_cores, gc_inside, options};
+use crate::support::inside::{DeadFrom, Nth, for_each_on_all_cores, gc_inside, gc_until, options};
 use crate::support::tree::Tree;
 use crate::{due, image, schedule, scheduled, state};
 
@@ -34,6 +36,48 @@ fn cache() -> Tree {
 fn evict(tree: &Tree, seam: Seam) -> Ended {
     let collect = collect::Options { policy: &A_MONTH, ..options().collect };
     gc_inside(&tree.root(), seam, run::Options { collect, ..options() }).0
+}
+
+/// Somebody asks the run to end, at the n-th thing that is moved.
+struct AsksAt {
+    nth: usize,
+    moved: AtomicUsize,
+    halt: Halt,
+}
+
+impl Interceptor for AsksAt {
+    fn before(&self, operation: &Operation<'_>) -> Answer {
+        if operation.kind == Kind::Move && self.moved.fetch_add(1, Ordering::SeqCst) == self.nth {
+            self.halt.ask("SIGTERM");
+        }
+        Answer::Go
+    }
+}
+
+/// A run that ends early keeps what it did, and what it did not come to stays, with its entries.
+#[test]
+fn what_an_early_end_leaves_stays_scheduled() {
+    let whole = cache();
+    evict(&whole, Seam::default());
+    let (end, last) = (whole.objects(), scheduled(&whole.root()));
+    let mut partly = 0;
+    for nth in 0.. {
+        let asks = AsksAt { nth, moved: AtomicUsize::new(0), halt: Halt::never() };
+        let asks: &'static AsksAt = Box::leak(Box::new(asks));
+        let tree = cache();
+        let first = scheduled(&tree.root());
+        let collect = collect::Options { policy: &A_MONTH, ..options().collect };
+        let options = run::Options { collect, quarantine: true, ..options() };
+        gc_until(&tree.root(), Seam::intercepted_by(asks), options, &asks.halt);
+        let left = scheduled(&tree.root());
+        assert!(due(&tree).is_subset(&left), "moved {nth}: {:?}", due(&tree).difference(&left));
+        partly += usize::from(left != first && left != last);
+        if asks.moved.load(Ordering::SeqCst) <= nth {
+            assert_eq!((tree.objects(), left), (end, last), "nobody asked, after {nth} things");
+            break;
+        }
+    }
+    assert!(partly > 0, "at some moment a part of the entries was gone");
 }
 
 #[test]
