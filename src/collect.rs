@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::age::YoungSince;
+use crate::cache::{self, Eviction};
 use crate::digest::Digest;
 use crate::finding::{FindingKind, Findings, Severity};
 use crate::halt::Halted;
@@ -18,7 +19,7 @@ use crate::mark::{self, Links, Marking, Pushes, RepositoryMarking, Wishes};
 use crate::plan::{self, Basis, BlobTotals, CountAndBytes, Plan, Scope};
 use crate::policy::protect::Unknown;
 use crate::policy::retention::Effect;
-use crate::policy::{Policy, Removal, RepositoryPattern, Retention};
+use crate::policy::{Evicted, Policy, Removal, RepositoryPattern, Retention};
 use crate::progress::{Meter, Phase, Watch};
 use crate::registry::{Kind, Registry, Unreadable};
 
@@ -93,6 +94,8 @@ pub struct Collection {
     pub mistaken: Option<Mistaken>,
     /// What the next collection would free; `None` where nothing was named.
     pub next_gc: Option<NextGc>,
+    /// What a pull-through cache is to be without; `None` where it was not to become smaller.
+    pub eviction: Option<Eviction>,
     /// How long each phase took, in seconds.
     pub seconds: Vec<(Phase, f64)>,
 }
@@ -159,14 +162,29 @@ pub fn collect_and<T>(
         Ok(removal) => (removal, None),
         Err(wrong) => (Removal::default(), Some(Mistaken::Unknown(wrong))),
     };
-    let wishes = Wishes {
+    let nothing = Evicted::default();
+    let mut wishes = Wishes {
         policy: options.policy,
         held: &held,
         removal: &removal,
+        evicted: &nothing,
         young: &young,
         young_since: options.young_since.map(|since| since.0),
         now: options.now,
     };
+    let evicting = options.policy.cache.map(|limits| -> Result<_, Halted> {
+        let hollow = cache::hollow(&inventory, &store, wishes);
+        let wishes = Wishes { evicted: &hollow, ..wishes };
+        // What there is to say is said about the cache as it will be.
+        let marking = mark::mark(&inventory, &store, &links, wishes, &Findings::default(), &meter);
+        // Of a part nothing is chosen.
+        meter.check()?;
+        Ok(cache::evict(registry, (&inventory, &store), wishes, &marking, limits, findings, &meter))
+    });
+    let (evicted, mut eviction) = evicting.transpose()?.unzip();
+    if let Some(evicted) = &evicted {
+        wishes.evicted = evicted;
+    }
     let mut marking = mark::mark(&inventory, &store, &links, wishes, findings, &meter);
     let before = (!removal.is_empty()).then(|| {
         let nothing = Removal::default();
@@ -186,6 +204,11 @@ pub fn collect_and<T>(
 
     let meter = watch.begin(Phase::Plan);
     let brake = brake(&inventory, &marking.all_unlistable(&inventory), options.last_repositories);
+    let schedule = options.policy.cache.map_or(Ok(None), |limits| cache::check(registry, &inventory, limits));
+    let (schedule, brake) = match schedule {
+        Ok(schedule) => (schedule, brake),
+        Err(unusable) => (None, brake.or(Some(unusable))),
+    };
     let mut young_blobs = 0;
     let mut next_gc = None;
     let (plan, exclusive_garbage_bytes) = match (&brake, &mistaken) {
@@ -239,6 +262,9 @@ pub fn collect_and<T>(
             (plan, exclusive)
         }
     };
+    if let Some(eviction) = &mut eviction {
+        eviction.settle(&inventory, &marking, &plan, schedule.as_ref());
+    }
     let brake = brake.or_else(|| {
         let allowed = options.max_delete?;
         brakes::check_share(plan.blobs.len(), digests.blobs().len(), allowed).err()
@@ -253,6 +279,7 @@ pub fn collect_and<T>(
         brake,
         mistaken,
         next_gc,
+        eviction,
         seconds,
     };
     // Blobs that nobody has looked at any more would only be missing from the plan. All the same.

@@ -2,6 +2,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod age;
+pub mod cache;
 pub mod check;
 pub mod collect;
 pub mod config;

@@ -43,7 +43,7 @@ use crate::finding::{FindingKind, Findings, Severity};
 use crate::inventory::{DigestId, Digests, Inventory, LinkState, Repository, Tag};
 use crate::layout::REPOSITORIES;
 use crate::manifest::{Expect, Loaded, Store};
-use crate::policy::{Cause, Held, Policy, Removal, TagFate, TagVerdict, judge};
+use crate::policy::{Cause, Evicted, Held, Policy, Removal, TagFate, TagVerdict, judge};
 use crate::progress::Meter;
 use walk::Walk;
 
@@ -73,6 +73,8 @@ pub struct Wishes<'a> {
     pub held: &'a Held,
     /// What was named to go.
     pub removal: &'a Removal,
+    /// What a pull-through cache is to be without.
+    pub evicted: &'a Evicted,
     /// Manifests that are too young to go: roots wherever they have a revision link.
     pub young: &'a HashSet<DigestId>,
     /// Tags that were pushed after this, in seconds since 1970, are too young to go.
@@ -162,6 +164,11 @@ impl RepositoryMarking {
     /// Why this manifest goes, if it does so because tags go.
     pub fn let_go(&self, id: DigestId) -> Option<Cause> {
         self.let_go.binary_search_by_key(&id, |(id, _)| *id).ok().map(|place| self.let_go[place].1)
+    }
+
+    /// How many of its tags are evicted.
+    pub fn evicted_tags(&self) -> usize {
+        self.tags_gone.iter().filter(|(_, cause)| *cause == Cause::Evicted).count()
     }
 
     /// Why this tag goes, if it does.

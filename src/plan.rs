@@ -31,6 +31,8 @@ pub enum Reason {
     Deleted,
     /// A retention rule let it go.
     Expired,
+    /// It is in a pull-through cache, and was not pulled for long.
+    Evicted,
     /// An upload that nobody has finished for too long.
     Stale,
     /// It names a revision that is gone.
@@ -49,6 +51,7 @@ impl Reason {
             Reason::Untagged => "untagged",
             Reason::Deleted => "deleted",
             Reason::Expired => "expired",
+            Reason::Evicted => "evicted",
             Reason::Stale => "stale",
             Reason::Dangling => "dangling",
             Reason::Empty => "empty",
@@ -62,6 +65,7 @@ impl From<Cause> for Reason {
         match cause {
             Cause::Named | Cause::ByHand => Reason::Deleted,
             Cause::Expired => Reason::Expired,
+            Cause::Evicted => Reason::Evicted,
             Cause::Dangling => Reason::Dangling,
             Cause::Untagged => Reason::Untagged,
         }

@@ -4,6 +4,7 @@
 
 mod dir;
 mod stamp;
+mod volume;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 pub(crate) use dir::kind_of;
 pub use dir::{Cause, Content, Dir, Kind, Looked, MAX_LINK_BYTES, ReadThrough, Unreadable};
 pub use stamp::{FileStamp, Stamp};
+pub use volume::AccessTimes;
 
 use crate::digest::Algorithm;
 use crate::layout::{BLOBS, REPOSITORIES, component, shown_path};
@@ -182,6 +184,23 @@ impl Registry {
             let folder = v2.ancestors().nth(above);
             folder.is_some_and(|folder| !matches!(folder.join(path).try_exists(), Ok(false)))
         })
+    }
+
+    /// The storage root, if a file of this name lies in it or cannot be looked at there. Of two such folders (see
+    /// [`Registry::has_above`]) the one above the path as it was given, which is the one that a registry is told.
+    pub fn storage_root_with(&self, name: &str) -> Option<&Path> {
+        [&self.given, &self.root]
+            .into_iter()
+            .filter_map(|v2| v2.ancestors().nth(3))
+            .find(|folder| !matches!(folder.join(name).try_exists(), Ok(false)))
+    }
+
+    /// Opens a folder above `v2` for reading, with whoever stands at the seam of the registry.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub fn open_above(&self, folder: &Path) -> io::Result<Dir> {
+        Ok(Dir::open_root(folder)?.with_seam(self.v2.seam()))
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::Instant;
 use crate::digest::{Digest, Hasher};
 use crate::inventory::{DigestId, Digests};
 use crate::layout::{DATA, blob_dir};
+use crate::policy::parse_size;
 use crate::progress::Meter;
 use crate::registry::{ReadThrough, Registry, Unreadable};
 
@@ -64,21 +65,7 @@ impl FromStr for Subset {
             let percent: f64 = percent.parse().ok().filter(|_| is_plain).ok_or_else(wrong)?;
             return if percent > 0.0 && percent <= 100.0 { Ok(Subset::Percent(percent)) } else { Err(wrong()) };
         }
-        let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-        let (number, unit) = text.split_at(digits);
-        let shift = match unit.strip_suffix("iB").unwrap_or(unit) {
-            "" | "B" if !unit.ends_with("iB") => 0,
-            "K" => 10,
-            "M" => 20,
-            "G" => 30,
-            "T" => 40,
-            _ => return Err(wrong()),
-        };
-        let number: u64 = number.parse().map_err(|_| wrong())?;
-        match number.checked_mul(1 << shift) {
-            Some(bytes) if bytes > 0 => Ok(Subset::Bytes(bytes)),
-            _ => Err(wrong()),
-        }
+        parse_size(text).map(Subset::Bytes).ok_or_else(wrong)
     }
 }
 

@@ -242,6 +242,7 @@ fn run(args: &Args, monitor: &Monitor<'_>, began: Began) -> Result<Exit, Failure
         repositories: checked.as_ref().map(repositories).unwrap_or_default(),
         plan,
         retention: None,
+        cache: None,
         next_gc: None,
         check: checked.as_ref().map(|checked| CheckReport::new(checked, args.repair.repair, mended, left)),
         findings: findings.into_sorted(),

@@ -9,6 +9,7 @@ use regsweep::report::human::counted;
 use regsweep::run;
 use regsweep::threads::MOST;
 
+use super::cache::Cache;
 use super::limits::{Limits, Load};
 use super::monitor::Monitor;
 use super::names::Names;
@@ -96,6 +97,9 @@ pub(crate) struct Args {
     names: Names,
 
     #[command(flatten)]
+    cache: Cache,
+
+    #[command(flatten)]
     evidence: Evidence,
 
     #[command(flatten)]
@@ -108,7 +112,8 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
 }
 
 fn run(args: &Args, monitor: &Monitor<'_>, began: Began) -> Result<Exit, Failure> {
-    let policy = args.names.policy(args.delete_untagged)?;
+    let mut policy = args.names.policy(args.delete_untagged)?;
+    policy.cache = args.cache.limits(&args.target, &args.evidence)?;
     let work = Work {
         command: "gc",
         target: &args.target,
@@ -163,6 +168,7 @@ fn advice(args: &Args, report: &Report<'_>, has_ended_early: bool) -> Vec<String
         }
     }
     flags.push_str(&args.names.as_given());
+    flags.push_str(&args.cache.as_given());
     if args.uploads_older_than.text != UPLOADS_OLDER_THAN {
         flags.push_str(&format!(" --uploads-older-than '{}'", args.uploads_older_than.text));
     }

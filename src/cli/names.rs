@@ -134,6 +134,7 @@ impl Names {
             retention,
             protected,
             request: Request::default(),
+            cache: None,
         })
     }
 

@@ -84,6 +84,13 @@ impl Target {
     }
 }
 
+impl Opened {
+    /// What the registry's config says of a pull-through cache; `None` if no config was given.
+    pub(crate) fn is_configured_as_cache(&self) -> Option<bool> {
+        self.config.as_ref().map(|(_, config)| config.proxy_remote_url.is_some())
+    }
+}
+
 impl Evidence {
     /// The path given with `--config`.
     pub(crate) fn config(&self) -> Option<&Path> {

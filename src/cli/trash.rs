@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, anyhow};
 use jiff::Timestamp;
+use regsweep::cache::schedule::STATE;
 use regsweep::finding::Findings;
 use regsweep::halt::{Halt, Halted};
 use regsweep::layout::shown_path;
@@ -252,7 +253,11 @@ fn put_back(
     line: &mut Remembered,
 ) -> Result<Exit, Failure> {
     let pool = target::pool(target::jobs(&opened.registry))?;
+    // What is missing in a cache is fetched again: that is no reason to refuse, and not even worth a word.
+    let is_cache =
+        opened.is_configured_as_cache().unwrap_or_else(|| opened.registry.storage_root_with(STATE).is_some());
     let lacking = match pool.install(|| sweep::lacking(&opened.registry, runs, &run.id)) {
+        _ if is_cache => Vec::new(),
         Ok(lacking) => lacking,
         Err(unseen) if allow_missing => {
             output::error(&format!("nobody knows whether all of it can be pulled then: {unseen}"));
@@ -286,6 +291,9 @@ fn put_back(
     line.items = Some(back.items);
     for (path, why) in &back.failed {
         output::error(&format!("not put back: {}: {why}", shown_path(path)));
+    }
+    if let Some(why) = &back.unscheduled {
+        output::error(&format!("scheduler-state.json lacks what is back ({why}): it never expires by itself"));
     }
     output::print(|out| {
         writeln!(out, "{} put back from run {}", counted(back.items, "thing was", "things were"), run.id)?;

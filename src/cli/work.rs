@@ -17,7 +17,9 @@ use regsweep::progress::Phase;
 use regsweep::registry::Registry;
 use regsweep::report::human::{self, Style};
 use regsweep::report::page;
-use regsweep::report::{Outcome, PhaseReport, Report, RepositoryReport, RetentionReport, SCHEMA, Scanned, Tool};
+use regsweep::report::{
+    CacheReport, Outcome, PhaseReport, Report, RepositoryReport, RetentionReport, SCHEMA, Scanned, Tool,
+};
 use regsweep::run::{self, Complaint, Ended, How};
 use regsweep::sweep::Swept;
 use regsweep::usage::Usage;
@@ -171,6 +173,7 @@ impl Work<'_> {
             repositories: collection.as_ref().map(repositories).unwrap_or_default(),
             plan,
             retention: self.retention(collection.as_ref()),
+            cache: collection.as_ref().and_then(|it| it.eviction.as_ref()).map(CacheReport::new),
             next_gc: collection.as_ref().and_then(|collection| collection.next_gc),
             check: None,
             findings: findings.into_sorted(),

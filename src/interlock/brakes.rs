@@ -99,6 +99,30 @@ pub enum Brake {
         /// How many may go.
         allowed: Percent,
     },
+    /// A pull-through cache whose state cannot be brought in step.
+    #[error(
+        "scheduler-state.json cannot be used ({why}), so nothing can be evicted in step with it. The registry does not \
+         start with such a file either: restore it, or move it away, and then nothing that is cached now expires by \
+         itself any more"
+    )]
+    NoSchedule {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// There is the state of a pull-through cache, and things were stored since that it knows nothing of.
+    #[error(
+        "scheduler-state.json was last written {state}, and {name} got something {stored}: a cache would have noted that. \
+         This may be a registry that was a cache once, and then what was pushed to it can be fetched from nowhere. If it \
+         is one, give its config (--config FILE, with proxy.remoteurl in it)"
+    )]
+    NoCacheAnyMore {
+        /// When the state was written.
+        state: String,
+        /// The repository.
+        name: String,
+        /// When something was stored there.
+        stored: String,
+    },
     /// Folders of links that cannot be listed, or links that may name anything.
     #[error(
         "what keeps blobs alive cannot be read in {count} places, the first is {first}. Nobody knows which images need \

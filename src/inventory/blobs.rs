@@ -81,6 +81,11 @@ impl BlobTable {
         self.len() == 0
     }
 
+    /// The blob at this place, which has to be one of the table's.
+    pub fn id_at(&self, place: u32) -> DigestId {
+        DigestId::from_index(place as usize)
+    }
+
     /// Every blob's number, in the order of the digests.
     pub fn ids(&self) -> impl Iterator<Item = DigestId> + use<> {
         (0..self.len()).map(DigestId::from_index)
@@ -394,6 +399,8 @@ pub struct SizedBlob {
     pub size: BlobSize,
     /// When its data was last modified, in seconds since 1970.
     pub modified: i64,
+    /// When somebody last read its data, as far as the volume keeps that, in seconds since 1970.
+    pub accessed: i64,
 }
 
 /// What became of looking at a blob.
@@ -487,9 +494,9 @@ impl BlobTable {
             };
             let hex = self.digest(id).hex();
             match shard.look(Path::new(&hex).join(DATA)) {
-                Ok(Some(Looked { kind: Kind::File, bytes, disk_bytes, stamp })) => {
+                Ok(Some(Looked { kind: Kind::File, bytes, disk_bytes, accessed, stamp })) => {
                     let size = BlobSize { bytes, disk_bytes };
-                    LookedAt::Sized(SizedBlob { id, size, modified: stamp.modified().0 })
+                    LookedAt::Sized(SizedBlob { id, size, modified: stamp.modified().0, accessed })
                 }
                 Ok(Some(Looked { kind: Kind::Directory, .. })) => LookedAt::Odd("its 'data' is a folder".to_owned()),
                 Ok(Some(Looked { kind: Kind::SymbolicLink, .. })) => {

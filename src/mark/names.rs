@@ -146,6 +146,13 @@ impl<'a> Walk<'a> {
                 names.goes(place, Cause::Named, Because::Named);
                 continue;
             }
+            if self.names_may_go() && self.wishes.evicted.has_tag(&repository.name, place) {
+                if let LinkState::Target(target) = tag.current {
+                    names.seeds.push((target, Cause::Evicted));
+                }
+                names.goes(place, Cause::Evicted, Because::Evicted);
+                continue;
+            }
             // Made where there is something to say; there mostly is not.
             let path = || repository.tag_folder(&tag.name);
             let name = || format!("{}:{}", repository.name, tag.name);
@@ -199,6 +206,8 @@ impl<'a> Walk<'a> {
         if self.names_may_go() {
             let named = self.wishes.removal.manifests_of(&repository.name).map(|digest| self.digests.id(digest));
             names.seeds.extend(named.map(|id| (id, Cause::Named)));
+            let evicted = self.wishes.evicted.manifests(&repository.name);
+            names.seeds.extend(evicted.map(|id| (id, Cause::Evicted)));
             self.judge(&mut names, &judged);
         }
         names

@@ -329,7 +329,9 @@ impl<'a> Walk<'a> {
                 LinkState::Damaged(_) | LinkState::Absent => {}
             }
         }
-        if !is_served && self.tagged && self.digests.blobs().is_complete() {
+        // A cache has only what somebody asked for, and fetches the rest.
+        let is_cache = self.wishes.policy.cache.is_some();
+        if !is_served && self.tagged && !is_cache && self.digests.blobs().is_complete() {
             let message = format!(
                 "{}, which the tagged manifest {} needs, is missing from the blob store",
                 self.digests.digest(blob),

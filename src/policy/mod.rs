@@ -4,19 +4,23 @@
 //! (children, layers, referrers) is `mark`'s business.
 
 mod duration;
+pub mod eviction;
 pub mod file;
 mod pattern;
 pub mod protect;
 mod referrers;
 mod removal;
 pub mod retention;
+mod size;
 
 pub use duration::parse_duration;
+pub use eviction::{Evicted, Limits};
 pub use pattern::{RepositoryPattern, TagPattern};
 pub use protect::{Held, Protected};
 pub use referrers::{Agreement, KnownManifests, ReferrerKind, ReferrerTag, Subject};
 pub use removal::{Name, Removal, Request};
 pub use retention::{Because, Retention};
+pub use size::parse_size;
 
 use crate::inventory::{DigestId, Digests, LinkState, Repository, Tag};
 
@@ -35,6 +39,9 @@ pub struct Policy {
     pub protected: Protected,
     /// What goes because it was named.
     pub request: Request,
+    /// How much of a pull-through cache stays; `None` for every other registry. What is missing in a cache is no
+    /// damage: it is fetched again.
+    pub cache: Option<Limits>,
 }
 
 impl Policy {
@@ -45,6 +52,7 @@ impl Policy {
             || self.drop_dangling_tags
             || self.prune_referrers
             || self.retention.is_some()
+            || self.cache.is_some()
             || !self.request.names.is_empty()
     }
 }
@@ -58,6 +66,8 @@ pub enum Cause {
     ByHand,
     /// A retention rule let it go.
     Expired,
+    /// It is in a pull-through cache, and was not pulled for so long that the cache is better off without it.
+    Evicted,
     /// It names something that is gone.
     Dangling,
     /// No tag leads to it, and untagged manifests were to go.

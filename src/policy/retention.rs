@@ -189,6 +189,8 @@ pub enum Because {
     ByHand,
     /// It was named to go.
     Named,
+    /// It is in a pull-through cache, and was not pulled for long.
+    Evicted,
 }
 
 impl Because {
@@ -220,6 +222,7 @@ impl Because {
             Because::Dangling => "its revision is gone",
             Because::ByHand => "its image was taken out by hand",
             Because::Named => "named to go",
+            Because::Evicted => "evicted from the cache",
         }
     }
 }

@@ -19,7 +19,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Advice, AtFlags, FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
-use super::stamp::{Stamp, links};
+use super::stamp::{Stamp, accessed, links};
+use super::volume::open_unnoticed;
 use crate::layout::{component, shown_path};
 use crate::seam::{self, Limit, Seam};
 
@@ -114,6 +115,8 @@ pub struct Looked {
     pub bytes: u64,
     /// What it takes on the disk, in bytes (`st_blocks` times 512).
     pub disk_bytes: u64,
+    /// When somebody last read it, as far as the volume keeps that, in seconds since 1970.
+    pub accessed: i64,
     /// What it was when it was looked at.
     pub stamp: Stamp,
 }
@@ -323,6 +326,7 @@ impl Dir {
                 kind: kind_of(FileType::from_raw_mode(stat.st_mode)),
                 bytes: stat.st_size.cast_unsigned(),
                 disk_bytes: stat.st_blocks.cast_unsigned() * 512,
+                accessed: accessed(&stat),
                 stamp: Stamp::of(&stat),
             })),
             Err(Errno::NOENT) => Ok(None),
@@ -399,7 +403,7 @@ impl Dir {
         let name = name.as_ref();
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
         self.ask(seam::Kind::OpenFile, name).ok()?;
-        let file = rustix::fs::openat(&self.handle, name, flags, Mode::empty()).ok()?;
+        let file = open_unnoticed(&self.handle, name, flags).ok()?;
         let part = self.seam.ask_how_much(seam::Kind::Read, &file, Path::new("")).ok()?;
         let mut buffer = [MaybeUninit::uninit(); 16 * 1024];
         let (bytes, _) = rustix::io::read(&file, &mut buffer[..]).ok()?;
@@ -478,8 +482,7 @@ impl Dir {
     /// Opens something. `ENOENT` is only believed if the name is not there when it is asked for as well.
     fn opened(&self, kind: seam::Kind, name: &Path, flags: OFlags) -> Result<Option<OwnedFd>, Unreadable> {
         for _ in 0..2 {
-            let opened =
-                self.ask(kind, name).and_then(|()| rustix::fs::openat(&self.handle, name, flags, Mode::empty()));
+            let opened = self.ask(kind, name).and_then(|()| open_unnoticed(&self.handle, name, flags));
             match opened {
                 Ok(handle) => return Ok(Some(handle)),
                 Err(Errno::NOENT) if self.is_absent(name)? => return Ok(None),

@@ -94,3 +94,8 @@ pub(super) fn links(stat: &Stat) -> u64 {
 fn modified(stat: &Stat) -> (i64, u32) {
     (stat.st_mtime as i64, stat.st_mtime_nsec as u32)
 }
+
+#[allow(clippy::unnecessary_cast, reason = "the type differs between architectures")]
+pub(super) fn accessed(stat: &Stat) -> i64 {
+    stat.st_atime as i64
+}

@@ -1,5 +1,6 @@
 //! The report for a person: a summary that fits a screen, 80 columns wide.
 
+mod cache;
 mod check;
 
 use std::collections::BTreeSet;
@@ -47,6 +48,9 @@ pub fn write(out: &mut dyn Write, report: &Report<'_>, style: Style) -> io::Resu
         }
         writeln!(page.out)?;
     }
+    if let Some(cache) = report.cache.as_ref().filter(|cache| style.verbose && !cache.evicted.is_empty()) {
+        page.evicted(cache)?;
+    }
     page.head(report)?;
     page.scanned(report)?;
     if let Some(check) = &report.check {
@@ -58,6 +62,7 @@ pub fn write(out: &mut dyn Write, report: &Report<'_>, style: Style) -> io::Resu
         return page.next(report);
     }
     page.retention(report)?;
+    page.cache(report)?;
     page.totals(report)?;
     page.repositories(report)?;
     page.next_gc(report)?;
@@ -199,9 +204,7 @@ impl Page<'_> {
 
     fn tag(&mut self, tag: &TagReport<'_>) -> io::Result<()> {
         let verdict = if tag.goes.is_some() { "let go" } else { "kept" };
-        // To the minute: the seconds decide too, but nobody reads those.
-        let pushed =
-            tag.pushed_at.as_deref().map_or_else(|| "-".to_owned(), |at| at[..16.min(at.len())].replace('T', " "));
+        let pushed = tag.pushed_at.as_deref().map_or_else(|| "-".to_owned(), to_the_minute);
         let TagReport { repository, tag, explanation, .. } = tag;
         writeln!(self.out, "{verdict:<7} {pushed:<16}  {repository}:{tag}  ({explanation})")
     }
@@ -369,6 +372,11 @@ pub(super) fn kind(kind: ActionKind) -> &'static str {
         ActionKind::Blob => "blob",
         ActionKind::Repository => "repository",
     }
+}
+
+/// A point in time: the seconds decide too, but nobody reads those.
+fn to_the_minute(at: &str) -> String {
+    at[..16.min(at.len())].replace('T', " ")
 }
 
 /// A time for a person.

@@ -3,6 +3,7 @@
 //! The value is [`Report`], schema `regsweep.report/1`: fields are only ever added. It is serialised as it stands for
 //! JSON; [`human`] writes it for a person. Both read the same plan, so they cannot disagree.
 
+mod cache;
 mod check;
 pub mod html;
 pub mod human;
@@ -11,6 +12,7 @@ pub mod metrics;
 pub mod page;
 mod retention;
 
+pub use cache::{CacheReport, EvictedReport, Kept, LastPull, ScheduleReport};
 pub use check::{Afterwards, CheckReport, DataReport, LinkCounts, Pulls};
 pub use retention::{Decisions, RetentionReport, RuleReport, TagReport};
 use serde::{Serialize, Serializer};
@@ -148,6 +150,8 @@ pub struct Report<'a> {
     pub plan: &'a Plan,
     /// What retention rules decided about each tag; `null` if there were none.
     pub retention: Option<RetentionReport<'a>>,
+    /// What was decided about a pull-through cache; `null` where none was to become smaller.
+    pub cache: Option<CacheReport<'a>>,
     /// What the next collection would free once what was named has gone; `null` if nothing was named.
     pub next_gc: Option<NextGc>,
     /// What a check found; `null` for other commands.

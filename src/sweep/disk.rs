@@ -184,12 +184,27 @@ impl Folder {
     /// # Errors
     /// Whatever the system says; then what was there is still there.
     pub fn write_whole(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let folder = rustix::fs::fstat(&self.handle)?;
+        self.write_as(name, bytes, &folder)
+    }
+
+    /// Like [`Folder::write_whole`], and the file gets owner, group and mode of the one that is there.
+    ///
+    /// # Errors
+    /// As for [`Folder::write_whole`]; also if there is none.
+    pub fn write_over_whole(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let like = self.stat(Path::new(name))?.ok_or_else(|| io::Error::from(Errno::NOENT))?;
+        self.write_as(name, bytes, &like)?;
+        self.sync()
+    }
+
+    fn write_as(&self, name: &str, bytes: &[u8], like: &rustix::fs::Stat) -> io::Result<()> {
         let temporary = format!("{name}.regsweep.tmp");
         // Of a run that was cut off.
         self.remove_file(Path::new(&temporary))?;
         let written = (|| {
             let file = self.create_new(&temporary)?.ok_or_else(|| io::Error::other("somebody else writes it"))?;
-            file.give_to(&rustix::fs::fstat(&self.handle)?)?;
+            file.give_to(like)?;
             file.write_over(bytes)?;
             // Before it gets its name: an empty link is what this is to mend.
             file.sync()?;

@@ -20,7 +20,7 @@ pub(super) const JOURNAL: &str = "journal.jsonl";
 
 /// The length of a line that is read, in bytes. Ours have a few hundred, or a few thousand with the longest name that a
 /// repository can have; a longer one is none of ours, and must not fill the memory.
-const MAX_LINE: u64 = 64 * 1024;
+pub(super) const MAX_LINE: u64 = 64 * 1024;
 
 /// How the lines of the plan begin, and the one behind them.
 const PLAN: &[u8] = br#"{"event":"plan"#;
@@ -174,6 +174,15 @@ impl Journal {
             actions += 1;
         }
         self.write(&Event::Planned { actions })
+    }
+
+    /// Writes a line that belongs to the plan, as it is.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub(super) fn write_line(&mut self, line: &[u8]) -> io::Result<()> {
+        self.out.write_all(line)?;
+        self.out.write_all(b"\n")
     }
 
     /// Throws away what is not written yet: there is no room for it, and dropping it would try again.

@@ -37,6 +37,7 @@ mod movers;
 mod past;
 mod recheck;
 mod runs;
+mod schedule;
 mod steps;
 mod trash;
 
@@ -66,10 +67,11 @@ use crate::plan::{BlobPlan, Plan, RepositoryPlan, Totals};
 use crate::progress::{Meter, Phase, Watch};
 use crate::registry::Registry;
 use crate::threads;
-use disk::{Folder, Gone};
+use disk::Gone;
 use hand::{Hand, Tally, Way};
 use journal::Journal;
 use runs::Begin;
+use schedule::State as Schedule;
 
 /// How many bytes are deleted directly, to make room for a journal, before it is tried again.
 const ROOM: u64 = 64 * 1024 * 1024;
@@ -206,7 +208,7 @@ pub fn sweep(
     let io_error = |what| move |source| SweepError::Io { what, source };
     let runs = Runs::of(registry).map_err(io_error("cannot open the registry's folder"))?;
     if options.quarantine {
-        let folder = on_another_mount(&runs.tree, plan).map_err(io_error("cannot see what can be moved"))?;
+        let folder = movers::on_another_mount(&runs.tree, plan).map_err(io_error("cannot see what can be moved"))?;
         if let Some(path) = folder {
             return Err(SweepError::OtherMount { path, root: registry.root().to_owned() });
         }
@@ -219,7 +221,8 @@ pub fn sweep(
             Some(what) => Err(SweepError::Changed(what)),
         }
     };
-    let mut recorded = begin(&runs, plan, options, &tally, findings, &may_begin)?;
+    let schedule = Schedule::read(registry, plan, findings);
+    let mut recorded = begin(&runs, (plan, schedule.as_ref()), options, &tally, findings, &may_begin)?;
     // As late as possible: the journal of a large plan takes its time.
     if let Err(why) = may_begin() {
         if let Some((run, _)) = recorded {
@@ -285,32 +288,40 @@ pub fn sweep(
     let mut halted = hand.was_cut_by();
     is_complete &= halted.is_none();
     let blobs_seconds = began.elapsed().as_secs_f64();
-    let window_seconds = options.window_began.elapsed().as_secs_f64();
-    watch.window_closed(window_seconds);
+    let mut window_seconds = options.window_began.elapsed().as_secs_f64();
+    // The schedule of a cache waits for the mark.
+    if schedule.is_none() {
+        watch.window_closed(window_seconds);
+    }
 
     let began = Instant::now();
     let mut is_left_in_trash = false;
-    if let Some((run, journal)) = &mut recorded {
+    if let Some((_, journal)) = &mut recorded {
         commit(&runs, journal, &hand, options, window_seconds)?;
-        // Where nothing was moved there is nothing to keep.
-        if !options.quarantine || tally[Way::Moved].things() == 0 {
-            let meter = watch.begin(Phase::Purge);
-            meter.expect(tally[Way::Moved].things());
-            let path = |blob: &&BlobPlan| Item::Blob(blob.digest.clone()).path();
-            let first: Vec<Vec<PathBuf>> = steps.iter().map(|step| step.blobs.iter().map(path).collect()).collect();
-            if let Err(Halted(cause)) = purge(&runs, run, &first, options.deleters, &meter, findings) {
-                is_left_in_trash = true;
-                halted.get_or_insert(cause);
-            }
-        }
     } else {
-        let what = "cannot write the volume to the disk";
-        let removed = Box::new(tally.totals());
+        let (what, removed) = ("cannot write the volume to the disk", Box::new(tally.totals()));
         runs.tree.sync_volume().map_err(|source| SweepError::NotCommitted { what, source, removed })?;
     }
+    if let Some(schedule) = schedule {
+        schedule.bring_in_step(&runs.tree, halted.is_none() && hand.kept().is_empty(), findings);
+        window_seconds = options.window_began.elapsed().as_secs_f64();
+        watch.window_closed(window_seconds);
+    }
+    // Where nothing was moved there is nothing to keep.
+    if let Some((run, _)) = &recorded
+        && (!options.quarantine || tally[Way::Moved].things() == 0)
+    {
+        let meter = watch.begin(Phase::Purge);
+        meter.expect(tally[Way::Moved].things());
+        let path = |blob: &&BlobPlan| Item::Blob(blob.digest.clone()).path();
+        let first: Vec<Vec<PathBuf>> = steps.iter().map(|step| step.blobs.iter().map(path).collect()).collect();
+        if let Err(Halted(cause)) = purge(&runs, run, &first, options.deleters, &meter, findings) {
+            is_left_in_trash = true;
+            halted.get_or_insert(cause);
+        }
+    }
     let seconds = [links_seconds, blobs_seconds, began.elapsed().as_secs_f64()];
-    let run = recorded.map(|(run, _)| run.id);
-    let removed = tally.totals();
+    let (run, removed) = (recorded.map(|(run, _)| run.id), tally.totals());
     Ok(Swept { run, removed, mended, is_complete, halted, is_left_in_trash, window_seconds, seconds })
 }
 
@@ -500,7 +511,7 @@ pub fn purge(
 /// is of no use, there is no run, and everything is deleted directly.
 fn begin(
     runs: &Runs,
-    plan: &Plan,
+    (plan, schedule): (&Plan, Option<&Schedule>),
     options: Options,
     tally: &Tally,
     findings: &Findings,
@@ -510,7 +521,11 @@ fn begin(
     let attempt = || -> io::Result<(Run, Journal)> {
         let told = Begin { delete_untagged: options.delete_untagged, quarantine: options.quarantine };
         let (run, mut journal) = runs.create(Timestamp::now(), told)?;
-        match journal.write_plan(plan).and_then(|()| journal.sync()) {
+        match journal
+            .write_plan(plan)
+            .and_then(|()| Schedule::note(schedule, &mut journal))
+            .and_then(|()| journal.sync())
+        {
             Ok(()) => Ok((run, journal)),
             Err(error) => {
                 journal.abandon();
@@ -583,20 +598,4 @@ fn names_of(repository: &RepositoryPlan) -> u64 {
     let names =
         repository.tags.len() + repository.tag_history.len() + repository.revisions.len() + repository.uploads.len();
     names as u64
-}
-
-/// The first folder that the plan takes something from, and from which nothing can be moved into the trash, because it
-/// is another device or another mount (a bind mount of the same device counts).
-fn on_another_mount(tree: &Folder, plan: &Plan) -> io::Result<Option<PathBuf>> {
-    let mut folders: Vec<PathBuf> =
-        plan.actions().filter_map(|action| action.item()?.path().parent().map(Path::to_owned)).collect();
-    folders.dedup();
-    let is_elsewhere = |path: &PathBuf| match tree.open(path)? {
-        Some(folder) => Ok(!folder.can_move_to(tree)?),
-        None => Ok(false),
-    };
-    folders
-        .into_par_iter()
-        .find_map_first(|path| is_elsewhere(&path).map(|it| it.then_some(path)).transpose())
-        .transpose()
 }

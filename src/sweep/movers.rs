@@ -1,11 +1,14 @@
 //! Those who move folders from one place to another, in a sweep and when it is taken back.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, PoisonError};
+
+use rayon::prelude::*;
 
 use super::disk::{Folder, Gone};
 use crate::halt::Halt;
+use crate::plan::Plan;
 
 /// How many workers move things at a time. The system moves one folder at a time on a whole volume, and whoever comes
 /// meanwhile waits, which costs time as well; with two, the one gets ready while the other has its turn.
@@ -57,4 +60,20 @@ impl Drop for Turn<'_> {
         *self.0.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         self.0.freed.notify_one();
     }
+}
+
+/// The first folder that the plan takes something from, and from which nothing can be moved into the trash, because it
+/// is another device or another mount (a bind mount of the same device counts).
+pub(super) fn on_another_mount(tree: &Folder, plan: &Plan) -> io::Result<Option<PathBuf>> {
+    let mut folders: Vec<PathBuf> =
+        plan.actions().filter_map(|action| action.item()?.path().parent().map(Path::to_owned)).collect();
+    folders.dedup();
+    let is_elsewhere = |path: &PathBuf| match tree.open(path)? {
+        Some(folder) => Ok(!folder.can_move_to(tree)?),
+        None => Ok(false),
+    };
+    folders
+        .into_par_iter()
+        .find_map_first(|path| is_elsewhere(&path).map(|it| it.then_some(path)).transpose())
+        .transpose()
 }

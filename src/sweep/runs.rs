@@ -7,7 +7,9 @@ use jiff::Timestamp;
 
 use super::disk::{self, Folder};
 use super::journal::{self, Event, Journal, Progress, SCHEMA};
+use super::schedule;
 use super::trash::{self, Purged, PutBack};
+use crate::cache::schedule::STATE;
 use crate::layout::REGSWEEP;
 use crate::progress::Meter;
 use crate::registry::{Kind, Registry};
@@ -133,6 +135,8 @@ impl Run {
 pub struct Runs {
     /// The `v2` folder.
     pub(super) tree: Folder,
+    /// The storage root of a pull-through cache, where its schedule is.
+    storage: Option<Folder>,
 }
 
 impl Runs {
@@ -141,7 +145,10 @@ impl Runs {
     /// # Errors
     /// Whatever the system says.
     pub fn of(registry: &Registry) -> io::Result<Runs> {
-        Ok(Runs { tree: Folder::of(registry.v2())? })
+        let storage = registry.storage_root_with(STATE);
+        // What cannot be opened is for whoever needs it.
+        let storage = storage.and_then(|root| registry.open_above(root).and_then(|dir| Folder::of(&dir)).ok());
+        Ok(Runs { tree: Folder::of(registry.v2())?, storage })
     }
 
     /// Where a run's trash is, relative to the `v2` folder.
@@ -262,6 +269,13 @@ impl Runs {
             back.failed.push((PathBuf::from(TRASH), why));
             return Ok(back);
         }
+        // Without the mark the schedule was not touched.
+        if run.progress.swept.is_some()
+            && let Some(storage) = &self.storage
+            && let Err(error) = schedule::put_back(&self.tree, storage, &run.folder)
+        {
+            back.unscheduled = Some(error.to_string());
+        }
         match run.note(&Event::Restored { at: Timestamp::now().to_string(), items: back.items }) {
             // Its trash is empty: the next run finds nothing to put back, and tries to note that again.
             Err(error) if disk::is_full(&error) => Ok(back),
@@ -313,7 +327,7 @@ mod tests {
     #[test]
     fn old_runs_are_forgotten_and_their_trash_is_not() {
         let temp = tempfile::tempdir().unwrap();
-        let runs = Runs { tree: Folder::of(&Dir::open_root(temp.path()).unwrap()).unwrap() };
+        let runs = Runs { tree: Folder::of(&Dir::open_root(temp.path()).unwrap()).unwrap(), storage: None };
         let mut made = Vec::new();
         for second in 0..i64::try_from(REMEMBERED).unwrap() + 4 {
             let at = Timestamp::from_second(second).unwrap();

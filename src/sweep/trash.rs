@@ -32,6 +32,9 @@ pub struct PutBack {
     pub anew: u64,
     /// What could not be put back, and why. It is still in the trash.
     pub failed: Vec<(PathBuf, String)>,
+    /// Why the schedule of a pull-through cache could not be brought in step again: then what is back never expires by
+    /// itself.
+    pub unscheduled: Option<String>,
 }
 
 /// What became of deleting.

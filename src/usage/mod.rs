@@ -57,7 +57,7 @@ use crate::layout::{DATA, UPLOADS, blob_dir};
 use crate::manifest::Store;
 use crate::mark::{self, Marking, Wishes};
 use crate::plan::{BlobTotals, CountAndBytes};
-use crate::policy::{Held, Policy, Removal};
+use crate::policy::{Evicted, Held, Policy, Removal};
 use crate::progress::{Meter, Phase, Watch};
 use crate::registry::Registry;
 use ledger::Ledger;
@@ -274,7 +274,8 @@ fn mark(
     let links = TreeLinks { registry, digests: &inventory.digests };
     let (held, young) = (Held::default(), HashSet::new());
     let now = inventory.began;
-    let wishes = Wishes { policy, held: &held, removal, young: &young, young_since: None, now };
+    let evicted = Evicted::default();
+    let wishes = Wishes { policy, held: &held, removal, evicted: &evicted, young: &young, young_since: None, now };
     mark::mark(inventory, store, &links, wishes, findings, meter)
 }
 

@@ -15,7 +15,7 @@ use regsweep::finding::Findings;
 use regsweep::inventory::{Inventory, LinkState, Revision};
 use regsweep::mark::{self, Wishes};
 use regsweep::plan::{self, BlobTotals};
-use regsweep::policy::{Held, Policy, ReferrerTag, Removal, Subject};
+use regsweep::policy::{Evicted, Held, Policy, ReferrerTag, Removal, Subject};
 use regsweep::progress::{Meter, Unwatched};
 use regsweep::registry::Registry;
 use regsweep::usage::{self, Node, Selected, Usage};
@@ -199,8 +199,15 @@ fn what_a_policy_lets_go_is_garbage() {
         let seen = collect::see(&registry, &policy, false, &findings, &meter).unwrap();
         let links = TreeLinks { registry: &registry, digests: &seen.inventory.digests };
         let (held, removal, young) = (Held::default(), Removal::default(), HashSet::new());
-        let wishes =
-            Wishes { policy: &policy, held: &held, removal: &removal, young: &young, young_since: None, now: 0 };
+        let wishes = Wishes {
+            policy: &policy,
+            held: &held,
+            removal: &removal,
+            evicted: &Evicted::default(),
+            young: &young,
+            young_since: None,
+            now: 0,
+        };
         let marking = mark::mark(&seen.inventory, &seen.store, &links, wishes, &findings, &meter);
         let usage = usage::measure(&registry, seen.parts(), &marking, &findings, &Unwatched).unwrap();
         let goes = |delete_untagged| {

@@ -19,6 +19,7 @@ pub(crate) fn add(all: &mut Collector) {
     collecting(all);
     refusing(all);
     by_rules(all);
+    evicting(all);
     by_name(all);
     trash(all);
     watching(all);
@@ -91,6 +92,32 @@ fn refusing(all: &mut Collector) {
     all.run(&tree, &["gc", STOPPED], &[], 4);
     all.run(&tree, &["du"], &[], 0);
     all.run(&tree, &["why"], &[&blob.digest], 0);
+}
+
+/// A pull-through cache, with and without a schedule.
+fn evicting(all: &mut Collector) {
+    let tree = Tree::new();
+    let app = tree.repository("library/app");
+    app.image_ago("v1", DAY * 9);
+    let untagged = app.untagged("by digest");
+    for digest in [&untagged.digest[..]].into_iter().chain(untagged.blob_digests()) {
+        tree.set_age(&tree.data(digest), DAY * 9);
+    }
+    let config = tree.beside().join("config.yml");
+    let text = format!(
+        "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nproxy:\n  remoteurl: https://registry.example\n",
+        tree.root().display()
+    );
+    write(&config, text.as_bytes());
+    let by_config = ["gc", "--cache-max-age", "1d", "--dry-run", "--config", config.to_str().unwrap()];
+    all.run(&tree, &by_config, &[], 0);
+    let key = format!("library/app@{}", untagged.digest);
+    let entries = json!({&key: {"Key": key, "ExpiryData": "2036-01-01T00:00:00Z", "EntryType": 1}});
+    write(&tree.root().join("scheduler-state.json"), entries.to_string().as_bytes());
+    all.run(&tree, &["gc", "--cache-max-size", "1", "--dry-run"], &[], 0);
+    // A rule says of the tag that it was evicted.
+    all.run(&tree, &["gc", "--cache-max-size", "1", "--keep-last", "5", STOPPED], &[], 0);
+    all.files(&tree);
 }
 
 /// Retention, by options and by a policy.

@@ -50,7 +50,7 @@ fn known() -> BTreeMap<&'static str, Words> {
         quoted_after(&source("src/why/mod.rs"), "What { kind: \""),
     ];
     // Listed for itself; the lines of the plan have another type.
-    let events = with(kebab("src/sweep/journal.rs", "Event"), &["plan", "plan-mend"]);
+    let events = with(kebab("src/sweep/journal.rs", "Event"), &["plan", "plan-mend", "plan-entry"]);
     BTreeMap::from([
         ("severity", kebab("src/finding.rs", "Severity")),
         ("finding_kind", kebab("src/finding.rs", "FindingKind")),
@@ -62,6 +62,7 @@ fn known() -> BTreeMap<&'static str, Words> {
         // Putting back is no part of a run that is reported, and neither is measuring.
         ("phase/name", without(without(kebab("src/progress.rs", "Phase"), "restore"), "measure")),
         ("because", kebab("src/policy/retention.rs", "Because")),
+        ("last_pull", kebab("src/report/cache.rs", "LastPull")),
         ("damaged/part", with(kebab("src/check/images.rs", "Part"), &["null"])),
         ("damaged/problem", kebab("src/check/tell.rs", "Problem")),
         ("mend/kind", snake("src/plan/mend.rs", "MendedLink")),

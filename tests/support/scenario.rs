@@ -156,7 +156,7 @@ fn check_books(tree: &Tree, report: &Report, dry: bool) {
             assert_eq!(report.bytes("removed", plural), if dry { 0 } else { bytes }, "bytes of {plural} removed");
         }
     }
-    let reasons = ["unreferenced", "untagged", "deleted", "expired", "stale", "dangling", "empty"];
+    let reasons = ["unreferenced", "untagged", "deleted", "expired", "evicted", "stale", "dangling", "empty"];
     for action in &actions {
         assert!(reasons.contains(&action.reason.as_str()), "a reason that the contract does not know: {action:?}");
         if ["blob", "layer_link"].contains(&action.kind.as_str()) {

@@ -22,6 +22,7 @@ pub(super) fn write(out: &mut dyn Write, answer: &Answer<'_>, style: Style) -> i
         Reason::Deleted => "somebody took its image out by hand",
         Reason::Expired if is_tag => "a rule lets the tag go",
         Reason::Expired => "a rule lets all tags go that led to it",
+        Reason::Evicted => "it was not pulled for long from a cache that was to become smaller",
         Reason::Dangling => "it names something that is gone",
         Reason::Empty => "nothing is left of the revision but its folder",
         Reason::Stale => "nobody has finished it",

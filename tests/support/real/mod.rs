@@ -68,6 +68,11 @@ impl RealRegistry {
         RealRegistry::start_where(false, Some(upstream.url()))
     }
 
+    /// From its next start on it is a cache of this one, which may have another port since.
+    pub(crate) fn is_cache_of(&mut self, upstream: &RealRegistry) {
+        self.upstream = Some(upstream.url());
+    }
+
     fn start_where(with_password: bool, upstream: Option<String>) -> RealRegistry {
         let dir = tempfile::Builder::new().prefix("regsweep-registry-").tempdir().unwrap();
         fs::create_dir(dir.path().join("storage")).unwrap();

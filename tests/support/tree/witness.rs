@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::Tree;
-use crate::support::fingerprint::{Fingerprint, fingerprint};
+use crate::support::fingerprint::{Fingerprint, fingerprint, read_unnoticed};
 use crate::support::formats::{TOO_LARGE_TO_HASH, halves, is_digest, sha256, sha512};
 
 impl Tree {
@@ -133,7 +133,7 @@ impl Tree {
         if fs::metadata(&path).is_ok_and(|metadata| metadata.len() > TOO_LARGE_TO_HASH) {
             return;
         }
-        let Ok(bytes) = fs::read(path) else { return };
+        let Ok(bytes) = read_unnoticed(&path) else { return };
         let Ok(value) = serde_json::from_slice::<Value>(&bytes) else { return };
         let mut children = BTreeSet::new();
         every_digest(&value, &mut children);
@@ -152,7 +152,7 @@ impl Tree {
         if metadata.len() > TOO_LARGE_TO_HASH {
             return true;
         }
-        let Ok(bytes) = fs::read(path) else { return false };
+        let Ok(bytes) = read_unnoticed(&path) else { return false };
         digest == if digest.starts_with("sha512:") { sha512(&bytes) } else { sha256(&bytes) }
     }
 }
