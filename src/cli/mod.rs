@@ -1,11 +1,13 @@
 //! The command line: one file a command.
 
 mod check;
+mod completions;
 mod du;
 mod files;
 mod gc;
 mod limits;
 mod ls;
+mod man;
 mod names;
 mod output;
 mod position;
@@ -15,12 +17,13 @@ mod rm;
 mod signals;
 mod target;
 mod trash;
+mod usage;
 mod why;
 mod work;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 /// How a command ended, for the shell. The same in every format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,9 +76,24 @@ Exit codes:
   4  refused; nothing was touched
   5  stopped early; what was done is consistent";
 
-/// Garbage collector for container registries, offline, on the registry's own folders.
+const EXAMPLES: &str = "\
+Examples:
+  Begin with these; they change nothing, and need no option:
+    regsweep ls /var/lib/registry
+    regsweep du /var/lib/registry
+    regsweep gc --dry-run /var/lib/registry
+
+  Collect, once the registry is in read-only mode:
+    regsweep gc --registry http://127.0.0.1:5000 /var/lib/registry";
+
+/// Garbage collector for container registries, offline, on the registry's own folders
+///
+/// Works on the files of a registry in the layout of CNCF distribution (registry:2, registry:3), where they lie: on a
+/// volume that is mounted here. Nothing that a tag can pull is ever removed, and nothing is changed unless it is shown
+/// that nobody is pushing meanwhile.
 #[derive(Debug, Parser)]
-#[command(name = "regsweep", version, about, after_help = EXIT_CODES, max_term_width = 80)]
+#[command(name = "regsweep", version, max_term_width = 80)]
+#[command(after_help = EXIT_CODES, after_long_help = format!("{EXIT_CODES}\n\n{EXAMPLES}"))]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -93,11 +111,21 @@ enum Command {
     Trash(trash::Command),
     Why(Box<why::Args>),
     Probe(probe::Args),
+    Completions(completions::Args),
+    Man(man::Args),
+}
+
+/// The whole command line, as it is defined.
+fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs the command, and turns its end into an exit code.
 pub(crate) fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage::tell(&error),
+    };
     let ended = match cli.command {
         Command::Gc(args) => gc::main(&args),
         Command::Check(args) => check::main(&args),
@@ -107,6 +135,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Trash(command) => trash::main(&command),
         Command::Why(args) => why::main(&args),
         Command::Probe(args) => probe::main(&args),
+        Command::Completions(args) => completions::main(&args),
+        Command::Man(args) => man::main(&args),
     };
     let exit = ended.unwrap_or_else(|failure| {
         output::error(&format!("{:#}", failure.error));
@@ -117,10 +147,8 @@ pub(crate) fn main() -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     #[test]
     fn the_command_line_holds_together() {
-        super::Cli::command().debug_assert();
+        super::command().debug_assert();
     }
 }

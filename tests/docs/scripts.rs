@@ -30,7 +30,7 @@ const STUBS: [(&str, &str); 11] = [
 ];
 
 /// Blocks that are parsed and not run: the page, how the block begins, and why.
-const ONLY_PARSED: [(&str, &str, &str); 8] = [
+const ONLY_PARSED: [(&str, &str, &str); 9] = [
     ("README.md", "./scripts/test", "runs these tests"),
     ("CONTRIBUTING.md", "./scripts/test", "runs these tests"),
     ("CONTRIBUTING.md", "cargo test", "runs these tests"),
@@ -39,6 +39,7 @@ const ONLY_PARSED: [(&str, &str, &str); 8] = [
     ("CONTRIBUTING.md", "REGSWEEP_BLESS", "runs these tests"),
     ("docs/benchmarks.md", "benches/compare", "takes half an hour"),
     ("docs/getting-started.md", "cargo install", "compiles, and writes to the home of the user"),
+    ("docs/installing.md", "cargo install", "compiles, and writes to the home of the user"),
 ];
 
 /// Paths that a script may name although they are no folder of the machine: they lead to a stub or nowhere.
