@@ -1,14 +1,20 @@
 //! What a package holds beside the program: the help ([`help`]), the manual ([`manual`]), completions
-//! ([`completions`]).
+//! ([`completions`]); and what makes the packages, held against the tree ([`files`]).
 
 #![allow(clippy::disallowed_methods, reason = "tests write files")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod completions;
+mod files;
 mod help;
 mod manual;
 
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
 
 /// What a program of this machine makes of it; it has to be there (`scripts/test` installs it).
 fn output_of(command: &mut Command) -> Output {
