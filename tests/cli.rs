@@ -287,15 +287,19 @@ fn wrong_usage() {
         &["gc", "--config", "s3.yml", "registry"],
         &["gc", "--config", "absent.yml", "registry"],
         &["gc", "--registry", "ftp://user:secret@example.com", "registry"],
+        &["gc", "http://user:secret@127.0.0.1:5000"],
+        &["gc", "s3://bucket/registry"],
+        &["ls", "registry:5000/team/web"],
+        &["gc", "--dry-run=true", "registry"],
         &["gc", "--jobs", "0", "registry"],
         &["gc", "--uploads-older-than", "soon", "registry"],
         &["trash", "restore", "registry", "20200101T000000Z-1", "--registry-stopped"],
     ]
     .into_iter()
-    .map(|arguments| sandbox.run(arguments))
-    .collect();
     // The commands themselves are in the page; what they print must not repeat a password.
-    let page = pages.join("\n").replacen("user:secret", "user:[PASSWORD]", 1);
+    .map(|arguments| sandbox.run(arguments).replacen("user:secret", "user:[PASSWORD]", 1))
+    .collect();
+    let page = pages.join("\n");
     assert!(!page.contains("secret"), "a password is never shown");
     check("wrong-usage", page);
 }
@@ -305,13 +309,19 @@ fn help() {
     let sandbox = Sandbox::new();
     let pages: Vec<String> = [
         &["--help"][..],
+        &["gc", "-h"],
         &["gc", "--help"],
+        &["check", "--help"],
         &["ls", "--help"],
         &["du", "--help"],
         &["rm", "--help"],
+        &["trash", "--help"],
+        &["trash", "list", "--help"],
         &["trash", "restore", "--help"],
-        &["trash", "purge", "-h"],
+        &["trash", "purge", "--help"],
         &["why", "--help"],
+        &["completions", "--help"],
+        &["man", "--help"],
     ]
     .into_iter()
     .map(|arguments| sandbox.run(arguments))

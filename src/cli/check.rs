@@ -56,15 +56,17 @@ pub(crate) struct Args {
     #[command(flatten)]
     repair: Repair,
 
-    /// How many requests are in flight at a time [default: as gc]
-    #[arg(short, long, value_name = "N", value_parser = target::parse_jobs)]
+    /// How many requests are in flight
+    ///
+    /// Without it as many as `gc` has.
+    #[arg(short, long, value_name = "N", value_parser = target::parse_jobs, help_heading = "Time and load")]
     jobs: Option<usize>,
 
     #[command(flatten)]
-    evidence: Evidence,
+    load: Load,
 
     #[command(flatten)]
-    load: Load,
+    evidence: Evidence,
 
     #[command(flatten)]
     output: Output,
@@ -73,12 +75,13 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Reading the data")]
 struct Data {
-    /// Read every blob, and hold it against its digest
+    /// Read every blob, hold it against its digest
     #[arg(long)]
     read_data: bool,
 
-    /// Read a part of the blobs: 2/7 (the second of seven parts, always the same ones), 5% or 10GiB (from where the
-    /// last run left off)
+    /// Read a part of the blobs: 2/7, 5%, 10GiB
+    ///
+    /// 2/7 is the second of seven parts, always the same ones; 5% or 10GiB go on from where the last run left off.
     #[arg(long, value_name = "PART", conflicts_with = "read_data")]
     read_data_subset: Option<Subset>,
 
@@ -86,14 +89,17 @@ struct Data {
     #[arg(long, value_name = "DIGEST", conflicts_with_all = ["read_data", "read_data_subset"])]
     read_blob: Vec<Digest>,
 
-    /// Stop reading after this time, such as 1h; the next run goes on from there
+    /// Stop reading after this time, such as 1h
     ///
-    /// One blob at least is read whole. Links, manifests and sizes are always checked whole, and count as well.
+    /// The next run goes on from there. One blob at least is read whole. Links, manifests and sizes are always checked
+    /// whole, and count as well.
     #[arg(long, value_name = "D")]
     time_limit: Option<Age>,
 
-    /// The file that remembers where the next run goes on [default: one for each registry in $STATE_DIRECTORY,
-    /// $XDG_STATE_HOME/regsweep or ~/.local/state/regsweep]
+    /// The file that remembers where to go on
+    ///
+    /// Without it there is one for each registry, in $STATE_DIRECTORY, $XDG_STATE_HOME/regsweep or
+    /// ~/.local/state/regsweep.
     #[arg(long, value_name = "FILE")]
     position: Option<PathBuf>,
 }
@@ -101,25 +107,33 @@ struct Data {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Mending")]
 struct Repair {
-    /// Write links again where it is certain what they have to say, and put blobs aside that are not what their digests
-    /// name, so that a push can replace them
+    /// Mend links, put damaged blobs aside
+    ///
+    /// Links are written again where it is certain what they have to say. Blobs that are not what their digests name
+    /// are put aside, so that a push can replace them.
     #[arg(long)]
     repair: bool,
 
-    /// With --repair: only report what would be mended; changes nothing at all
+    /// With --repair: only report; change nothing
     #[arg(short = 'd', long, requires = "repair")]
     dry_run: bool,
 
-    /// With --repair: let tags go whose manifest is lost
+    /// With --repair: let lost tags go
+    ///
+    /// Those whose manifest is lost.
     #[arg(long, requires = "repair")]
     drop_dangling_tags: bool,
 
-    /// With --repair: let revisions go whose manifest is lost, where nothing that stays leads to them
+    /// With --repair: let lost revisions go
+    ///
+    /// Those whose manifest is lost, where nothing that stays leads to them.
     #[arg(long, requires = "repair")]
     drop_dangling_revisions: bool,
 
-    /// With --repair: put no blob aside if it would be more of them than this, and drop no name [default: 10, or ten of
-    /// them]
+    /// With --repair: mend nothing if more went
+    ///
+    /// Put no blob aside if it would be more of them than this, in percent of all, and drop no name. Without it 10, or
+    /// ten of them.
     #[arg(long, value_name = "PERCENT", requires = "repair")]
     max_delete: Option<Share>,
 }

@@ -36,29 +36,32 @@ Examples:
   What is in one of them, tag by tag:
     regsweep du --tags /var/lib/registry team/web
 
-  What would go if all release candidates went?
-    regsweep du /var/lib/registry '**:*-rc*'";
+  What would go if all tags of version 1.4 went?
+    regsweep du /var/lib/registry '**:1.4*'";
 
-/// Show where the bytes are: per repository, namespace or tag, and what its removal would free
+/// Show where the bytes are, and what removing names would free
 ///
-/// Reads only, needs no evidence, and may run while people push. Each blob is looked at once. TOTAL is what a name
-/// reaches; EXCLUSIVE is the part that nothing else reaches, and so what its removal would free; UNTAGGED is the part
-/// of that which only untagged manifests reach; GARBAGE is what nothing reaches any more, and the next gc frees.
-/// What several share is shown once, below the table, so that everything adds up to what the disk holds.
+/// Per repository, namespace or tag. Reads only, needs no evidence, and may run while people push. Each blob is looked
+/// at once. TOTAL is what a name reaches; EXCLUSIVE is the part that nothing else reaches, and so what its removal
+/// would free; UNTAGGED is the part of that which only untagged manifests reach; GARBAGE is what nothing reaches any
+/// more, and the next gc frees. What several share is shown once, below the table, so that everything adds up to what
+/// the disk holds.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(flatten)]
     target: Target,
 
-    /// Only these: REPOSITORY, REPOSITORY:TAG, or a folder for all repositories below it; and what removing all of
-    /// them together would free
+    /// Only these: REPOSITORY, REPOSITORY:TAG, a folder, or a glob
     ///
-    /// Both parts may be globs, as in `ls`: quote them for the shell. The figure is the one that `rm --dry-run` gives.
+    /// And what removing all of them together would free. A folder stands for the repositories below it. Both parts may
+    /// be globs, as in `ls`: quote them for the shell. The figure is the one that `rm --dry-run` gives.
     #[arg(value_name = "NAME")]
     names: Vec<String>,
 
-    /// A row for each namespace at this depth, with all that is below it: 1 for the first component of names
+    /// A row for each namespace at this depth, with all below it
+    ///
+    /// 1 is the first component of names.
     #[arg(long, value_name = "N", conflicts_with = "names")]
     depth: Option<u32>,
 
@@ -70,42 +73,51 @@ pub(crate) struct Args {
     #[arg(long, requires = "names")]
     recursive: bool,
 
-    /// In which order: total, exclusive, untagged or garbage, the largest first; or name
-    #[arg(long, value_name = "KEY", default_value = "total", hide_possible_values = true)]
-    sort: Sort,
-
-    /// The other way round
-    #[arg(short, long)]
-    reverse: bool,
-
-    /// How many rows a person sees, and how many tags of each repository; the others become one row. In JSON, how many
-    /// of the largest images [default: 20]
-    #[arg(long, value_name = "N")]
-    top: Option<usize>,
-
     /// Count what files take on the disk, not how long they are
     #[arg(long)]
     disk: bool,
 
-    /// Whole names, all rows and columns, and warnings too; lines get as long as it takes
-    #[arg(short, long)]
-    verbose: bool,
-
-    /// How many requests are in flight at a time [default: as gc]
-    #[arg(short, long, value_name = "N", value_parser = target::parse_jobs)]
+    /// How many requests are in flight
+    ///
+    /// Without it as many as `gc` has.
+    #[arg(short, long, value_name = "N", value_parser = target::parse_jobs, help_heading = "Time and load")]
     jobs: Option<usize>,
 
     #[command(flatten)]
     load: Load,
 
-    /// Write a page to this file as well: one file for a browser, with a picture of the store
+    /// By total (default), exclusive, untagged, garbage, name
     ///
-    /// It loads nothing, and works from a mail attachment and without scripts. It always shows the whole store.
-    #[arg(long, value_name = "FILE")]
+    /// The largest first; names from a to z.
+    #[arg(long, value_name = "KEY", default_value = "total", hide_possible_values = true, hide_default_value = true)]
+    #[arg(help_heading = "Output")]
+    sort: Sort,
+
+    /// The other way round
+    #[arg(short, long, help_heading = "Output")]
+    reverse: bool,
+
+    /// How many rows and tags are shown [default: 20]
+    ///
+    /// Tags of each repository; the others become one row. In JSON, how many of the largest images.
+    #[arg(long, value_name = "N", help_heading = "Output")]
+    top: Option<usize>,
+
+    /// Whole names, all rows and columns, and warnings
+    ///
+    /// Lines get as long as it takes.
+    #[arg(short, long, help_heading = "Output")]
+    verbose: bool,
+
+    /// Write a page for a browser to this file as well
+    ///
+    /// With a picture of the store: one file. It loads nothing, and works from a mail attachment and without scripts.
+    /// It always shows the whole store.
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
     html: Option<PathBuf>,
 
     /// What to print: human, json or csv
-    #[arg(long, value_name = "FORMAT", default_value = "human", hide_possible_values = true)]
+    #[arg(long, value_name = "FORMAT", default_value = "human", hide_possible_values = true, help_heading = "Output")]
     format: Format,
 }
 

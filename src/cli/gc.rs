@@ -32,7 +32,7 @@ Examples:
   In place of `registry garbage-collect`:
     regsweep garbage-collect --delete-untagged /etc/docker/registry/config.yml";
 
-/// Collect garbage: mark what revisions and tags reach, and sweep the rest
+/// Mark what is needed, and sweep the rest
 ///
 /// Walks the registry's folders, marks every blob that a revision or a tag reaches, and moves the rest into the run's
 /// trash, which is deleted at the end. Refuses to change anything unless it is shown that nobody writes to the
@@ -50,41 +50,50 @@ pub(crate) struct Args {
     /// Let untagged manifests go too
     ///
     /// Never a child of a tagged index, and never a referrer (signature, SBOM, attestation) whose subject stays.
-    #[arg(short = 'm', long)]
+    #[arg(short = 'm', long, help_heading = "What goes")]
     delete_untagged: bool,
 
-    /// Keep what goes in the run's trash, for `regsweep trash restore`
+    /// Keep what goes in the run's trash, for `trash restore`
     #[arg(long)]
     quarantine: bool,
 
-    /// Let uploads go that began longer ago than this
-    #[arg(long, value_name = "D", default_value = UPLOADS_OLDER_THAN)]
+    /// Let older uploads go
+    ///
+    /// Those that began longer ago than this and were never finished.
+    #[arg(long, value_name = "D", default_value = UPLOADS_OLDER_THAN, help_heading = "What goes")]
     uploads_older_than: Age,
 
-    /// Keep blobs, layer links and manifests that are younger than this [default: 0s]
+    /// Keep what is younger than this
     ///
-    /// A blob's age is the newest of its own time and the times of every link to it (mtime). What is too young stays
-    /// with every link to it, and a manifest with everything that it references.
-    #[arg(long, value_name = "D")]
+    /// Blobs, layer links and manifests; without it none is too young. A blob's age is the newest of its own time and
+    /// the times of every link to it (mtime). What is too young stays with every link to it, and a manifest with
+    /// everything that it references.
+    #[arg(long, value_name = "D", help_heading = "What goes")]
     min_age: Option<Age>,
 
-    /// Refuse if more of the blobs would go than this
+    /// Refuse if more of the blobs would go
     ///
     /// In percent of all blobs, such as 20 or 12.5%. A dry run still reports what would go, and ends with exit code 4.
-    #[arg(long, value_name = "PERCENT")]
+    #[arg(long, value_name = "PERCENT", help_heading = "Brakes")]
     max_delete: Option<Share>,
 
-    /// Go on although fewer than half of the repositories of the last completed run are left, or not one tag
-    #[arg(long)]
+    /// Go on though most repositories are gone
+    ///
+    /// A run refuses where fewer than half of the repositories of the last completed run are left, or not one tag: part
+    /// of the volume may not be mounted.
+    #[arg(long, help_heading = "Brakes")]
     accept_shrink: bool,
 
-    /// Remove the empty folders of repositories of which nothing is left
-    #[arg(long)]
+    /// Remove folders of emptied repositories
+    ///
+    /// Those of which nothing is left.
+    #[arg(long, help_heading = "What goes")]
     remove_empty_repositories: bool,
 
-    /// How many requests are in flight at a time [default: four a core, 8 to 64; 64 where the volume answers slowly,
-    /// and to delete the trash]
-    #[arg(short, long, value_name = "N", value_parser = target::parse_jobs)]
+    /// How many requests are in flight
+    ///
+    /// Without it four a core, 8 to 64 of them; 64 where the volume answers slowly, and to delete the trash.
+    #[arg(short, long, value_name = "N", value_parser = target::parse_jobs, help_heading = "Time and load")]
     jobs: Option<usize>,
 
     #[command(flatten)]

@@ -20,17 +20,18 @@ const LONGEST_WINDOW: i64 = 12;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Time and load")]
 pub(crate) struct Limits {
-    /// End after this time, such as 45m, in a consistent state; the next run goes on
+    /// End after this time, such as 45m
     ///
-    /// The largest blobs are freed first. Of the time that is left when the plan is made, a quarter is for moving
-    /// things away and the rest for deleting them, which takes longer; with --quarantine all of it is for moving. The
-    /// exit code is 5 if something was left.
+    /// In a consistent state; the next run goes on. The largest blobs are freed first. Of the time that is left when
+    /// the plan is made, a quarter is for moving things away and the rest for deleting them, which takes longer; with
+    /// --quarantine all of it is for moving. The exit code is 5 if something was left.
     #[arg(long, value_name = "D")]
     time_limit: Option<Age>,
 
-    /// The same, at this time of day, such as 04:30, in the machine's time zone
+    /// End at this time of day, such as 04:30
     ///
-    /// The next 04:30 if it is less than 12 hours away; otherwise it has passed, and nothing is done.
+    /// As with --time-limit, in the machine's time zone. The next 04:30 if it is less than 12 hours away; otherwise it
+    /// has passed, and nothing is done.
     #[arg(long, value_name = "HH:MM")]
     until: Option<TimeOfDay>,
 }
@@ -94,17 +95,17 @@ impl TimeOfDay {
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Time and load")]
 pub(crate) struct Load {
-    /// Make no more requests of the volume in a second than this, for a volume that others share
+    /// Make no more requests in a second
     ///
-    /// A request opens, lists, reads, looks at, moves or removes one thing. It takes longer then, and the registry is
-    /// read-only for longer.
+    /// For a volume that others share. A request opens, lists, reads, looks at, moves or removes one thing. It takes
+    /// longer then, and the registry is read-only for longer.
     #[arg(long, value_name = "N", value_parser = parse_requests)]
     max_ops_per_second: Option<NonZeroU32>,
 
-    /// Leave disk and processor to others: the idle class of disk scheduling, and the lowest priority
+    /// Leave disk and processor to others
     ///
-    /// The first needs the program ionice, and a disk scheduler that knows of classes (bfq, mq-deadline); a network
-    /// volume does not.
+    /// The idle class of disk scheduling, and the lowest priority. The first needs the program ionice, and a disk
+    /// scheduler that knows of classes (bfq, mq-deadline); a network volume does not.
     #[arg(long)]
     low_priority: bool,
 }

@@ -18,12 +18,12 @@ Examples:
   All repositories, the largest first:
     regsweep ls --sort size /var/lib/registry
 
-  The tags of one, what was pushed last first; and all that is known of v1:
+  The tags of one, what was pushed last first; and all that is known of 1.4.1:
     regsweep ls --sort pushed /var/lib/registry team/web
-    regsweep ls --verbose --tree /var/lib/registry team/web:v1
+    regsweep ls --verbose --tree /var/lib/registry team/web:1.4.1
 
-  Every release candidate below team, at any depth:
-    regsweep ls /var/lib/registry 'team/**:*-rc*'";
+  Every tag of version 1.4 below team, at any depth:
+    regsweep ls /var/lib/registry 'team/**:1.4*'";
 
 /// List repositories, and with a PATTERN their tags
 ///
@@ -38,36 +38,44 @@ pub(crate) struct Args {
     #[command(flatten)]
     target: Target,
 
-    /// REPOSITORY for its tags, or REPOSITORY:TAG for some of them; a folder for the repositories below it
+    /// REPOSITORY for its tags, REPOSITORY:TAG, a folder, or a glob
     ///
-    /// Both parts may be globs: `*` and `?` (in a repository not over a slash), `**` over several folders, `[a-z]`,
-    /// `{a,b}`. A glob without a colon lists the repositories that match, with one the tags of all of them. Quote it
-    /// for the shell.
+    /// A folder stands for the repositories below it. Both parts may be globs: `*` and `?` (in a repository not over a
+    /// slash), `**` over several folders, `[a-z]`, `{a,b}`. A glob without a colon lists the repositories that match,
+    /// with one the tags of all of them. Quote it for the shell.
     #[arg(value_name = "PATTERN")]
     pattern: Option<String>,
 
-    /// List manifests as well to which no tag leads, neither directly nor through an index
+    /// List manifests as well to which no tag leads
+    ///
+    /// Neither directly nor through an index.
     #[arg(long)]
     untagged: bool,
 
-    /// Show what an index lists, and signatures, SBOMs and the like, below what they belong to
+    /// Show what an index lists, and signatures, below their image
+    ///
+    /// SBOMs and the like as well.
     #[arg(long)]
     tree: bool,
 
-    /// In which order: name; pushed, the newest first; size, the largest first
-    #[arg(long, value_name = "KEY", default_value = "name", hide_possible_values = true)]
+    /// By name, pushed (newest first) or size
+    ///
+    /// With size the largest come first.
+    #[arg(long, value_name = "KEY", default_value = "name", hide_possible_values = true, help_heading = "Output")]
     sort: Sort,
 
     /// The other way round
-    #[arg(short, long)]
+    #[arg(short, long, help_heading = "Output")]
     reverse: bool,
 
-    /// Whole digests, names and lists of platforms, every column, and warnings too; lines get as long as it takes
-    #[arg(short, long)]
+    /// Whole digests and names, every column, and warnings
+    ///
+    /// Lists of platforms as well; lines get as long as it takes.
+    #[arg(short, long, help_heading = "Output")]
     verbose: bool,
 
     /// What to print: human or json
-    #[arg(long, value_name = "FORMAT", default_value = "human", hide_possible_values = true)]
+    #[arg(long, value_name = "FORMAT", default_value = "human", hide_possible_values = true, help_heading = "Output")]
     format: Format,
 }
 

@@ -2,11 +2,13 @@
 
 mod cache;
 mod check;
+mod completions;
 mod du;
 mod files;
 mod gc;
 mod limits;
 mod ls;
+mod man;
 mod monitor;
 mod names;
 mod output;
@@ -18,12 +20,13 @@ mod runs;
 mod signals;
 mod target;
 mod trash;
+mod usage;
 mod why;
 mod work;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use output::LogFormat;
 
 /// How a command ended, for the shell. The same in every format.
@@ -77,9 +80,24 @@ Exit codes:
   4  refused; nothing was touched
   5  stopped early; what was done is consistent";
 
-/// Garbage collector for container registries, offline, on the registry's own folders.
+const EXAMPLES: &str = "\
+Examples:
+  Begin with these; they change nothing, and need no option:
+    regsweep ls /var/lib/registry
+    regsweep du /var/lib/registry
+    regsweep gc --dry-run /var/lib/registry
+
+  Collect, once the registry is in read-only mode:
+    regsweep gc --registry http://127.0.0.1:5000 /var/lib/registry";
+
+/// Garbage collector for container registries, offline, on the registry's own folders
+///
+/// Works on the files of a registry in the layout of CNCF distribution (registry:2, registry:3), where they lie: on a
+/// volume that is mounted here. Nothing that a tag can pull is ever removed, and nothing is changed unless it is shown
+/// that nobody is pushing meanwhile.
 #[derive(Debug, Parser)]
-#[command(name = "regsweep", version, about, after_help = EXIT_CODES, max_term_width = 80)]
+#[command(name = "regsweep", version, max_term_width = 80)]
+#[command(after_help = EXIT_CODES, after_long_help = format!("{EXIT_CODES}\n\n{EXAMPLES}"))]
 struct Cli {
     /// How standard error is written: human, or json, an object a line
     #[arg(
@@ -109,11 +127,21 @@ enum Command {
     Trash(trash::Command),
     Why(Box<why::Args>),
     Probe(probe::Args),
+    Completions(completions::Args),
+    Man(man::Args),
+}
+
+/// The whole command line, as it is defined.
+fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs the command, and turns its end into an exit code.
 pub(crate) fn main() -> ExitCode {
-    let cli = Cli::try_parse().unwrap_or_else(|error| wrong_usage(&error));
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage::tell(&error),
+    };
     output::set_log_format(cli.log_format);
     let ended = match cli.command {
         Command::Gc(args) => gc::main(&args),
@@ -125,6 +153,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Trash(command) => trash::main(&command),
         Command::Why(args) => why::main(&args),
         Command::Probe(args) => probe::main(&args),
+        Command::Completions(args) => completions::main(&args),
+        Command::Man(args) => man::main(&args),
     };
     let exit = ended.unwrap_or_else(|failure| {
         output::error(&format!("{:#}", failure.error));
@@ -133,26 +163,10 @@ pub(crate) fn main() -> ExitCode {
     ExitCode::from(exit as u8)
 }
 
-/// Ends with what is wrong with the command line, or with the help that it asked for. What asks for JSON gets the one
-/// as JSON too, as far as it can be seen that it does.
-fn wrong_usage(error: &clap::Error) -> ! {
-    let words: Vec<_> = std::env::args_os().collect();
-    let asks = |pair: &[std::ffi::OsString]| pair[0] == "--log-format" && pair[1] == "json";
-    let wants_json = words.windows(2).any(asks) || words.iter().any(|word| word == "--log-format=json");
-    if !error.use_stderr() || !wants_json {
-        error.exit();
-    }
-    output::set_log_format(LogFormat::Json);
-    output::error(&error.to_string());
-    std::process::exit(error.exit_code())
-}
-
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     #[test]
     fn the_command_line_holds_together() {
-        super::Cli::command().debug_assert();
+        super::command().debug_assert();
     }
 }

@@ -23,54 +23,66 @@ const MAX_PROTECT_BYTES: u64 = 64 << 20;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Retention")]
 pub(crate) struct Names {
-    /// Keep the last N tags of each repository, by push time; the others go
+    /// Keep the last N tags of each repository
     ///
-    /// What a tag led to goes with it in the same run, unless another tag leads there too. Several of these options
-    /// keep what any of them keeps, and the newest tag of a repository always stays.
+    /// By push time; the others go. What a tag led to goes with it in the same run, unless another tag leads there too.
+    /// Several of these options keep what any of them keeps, and the newest tag of a repository always stays.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64))]
     keep_last: Option<u64>,
 
-    /// Keep the tags that were pushed no longer than this before the newest of their repository, such as 30d, 6mo, 1y
+    /// Keep tags pushed within D of the newest
+    ///
+    /// Those that were pushed no longer than this before the newest tag of their repository, such as 30d, 6mo, 1y.
     #[arg(long, value_name = "D", value_parser = WrittenAs::<i64>::duration)]
     keep_within: Option<WrittenAs<i64>>,
 
-    /// Keep the tags whose whole name matches this regular expression; may be given several times
+    /// Keep tags whose whole name matches
+    ///
+    /// A regular expression; may be given several times.
     #[arg(long, value_name = "REGEX")]
     keep_tag: Vec<TagRegex>,
 
+    /// Keep N former digests of a tag, or within D
+    ///
     /// Of the digests that a tag pointed at before, keep the last N, or those that it still pointed at within D; the
-    /// others go
+    /// others go.
     #[arg(long, value_name = "N|D", value_parser = WrittenAs::<History>::history)]
     keep_tag_history: Option<WrittenAs<History>>,
 
-    /// Let the options above decide in these repositories only: a glob, may be given several times
+    /// Let the above decide in these repositories
     ///
-    /// * stays within a component of the name, ** goes over several: team/* is not team/app/cache, team/** is.
+    /// And in no others: a glob, may be given several times. * stays within a component of the name, ** goes over
+    /// several: team/* is not team/app/cache, team/** is.
     #[arg(id = "repository_glob", long = "repository", value_name = "GLOB")]
     repository: Vec<RepositoryGlob>,
 
-    /// Let the rules in this file decide which tags stay (YAML; see docs/retention.md)
+    /// Let the rules in this file decide (YAML)
+    ///
+    /// Which tags stay: see docs/retention.md.
     #[arg(long, value_name = "FILE",
           conflicts_with_all = ["keep_last", "keep_within", "keep_tag", "keep_tag_history", "repository_glob"])]
     policy: Option<PathBuf>,
 
-    /// Keep what this file names: digests and image references (host/name:tag, name@sha256:...), one a line; - reads
-    /// standard input
+    /// Keep what this file names; - reads stdin
     ///
+    /// Digests and image references (host/name:tag, name@sha256:...), one a line.
     /// So that what runs is never collected:
-    ///   kubectl get pods -A -o jsonpath='{..image} {..imageID}' | regsweep gc --protect - ...
+    ///   kubectl get pods -A -o jsonpath='{..image} {..imageID}' |
+    ///     regsweep gc --protect - ...
     #[arg(long, value_name = "FILE", verbatim_doc_comment)]
     protect: Option<PathBuf>,
 
-    /// Let tags go that belong to an image (signature, SBOM, attestation) that was gone before
+    /// Let signatures go whose image is long gone
     ///
-    /// Such a tag goes with its image in the same run anyway. Where the image was gone before, its signature may be all
-    /// that is left, or lie in a repository of its own; so it stays unless this is given, and its image is nowhere in
-    /// the registry.
+    /// And other tags that belong to an image (SBOM, attestation) that was gone before. Such a tag goes with its image
+    /// in the same run anyway. Where the image was gone before, its signature may be all that is left, or lie in a
+    /// repository of its own; so it stays unless this is given, and its image is nowhere in the registry.
     #[arg(long)]
     prune_referrers: bool,
 
-    /// Let tags go whose revision is gone, as `rm -rf` of a revision's folder leaves them: nobody can pull them
+    /// Let tags go whose revision is gone
+    ///
+    /// As `rm -rf` of a revision's folder leaves them: nobody can pull them.
     #[arg(long)]
     drop_dangling_tags: bool,
 }

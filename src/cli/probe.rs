@@ -28,21 +28,24 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// The running registry, such as http://127.0.0.1:5000; user:password@ or REGSWEEP_REGISTRY_AUTH=user:password for
-    /// one that wants credentials
+    /// The running registry, such as http://127.0.0.1:5000
+    ///
+    /// user:password@ or REGSWEEP_REGISTRY_AUTH=user:password for one that wants credentials.
     #[arg(value_name = "URL")]
     url: String,
 
-    /// What it should be
-    #[arg(long, value_name = "STATE")]
+    /// What it should be: read-only or writable
+    #[arg(long, value_name = "STATE", hide_possible_values = true)]
     expect: Option<State>,
 
-    /// Ask again for so long, until it is as expected, or until the answer is clear
+    /// Ask again for so long
+    ///
+    /// Until it is as expected, or without --expect until the answer is clear.
     #[arg(long, value_name = "D", default_value = "0s")]
     wait: Age,
 
     /// Print nothing unless something is wrong
-    #[arg(short, long)]
+    #[arg(short, long, help_heading = "Output")]
     quiet: bool,
 }
 

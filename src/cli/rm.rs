@@ -17,13 +17,13 @@ use super::{Exit, Failure, output};
 const EXAMPLES: &str = "\
 Examples:
   One tag; others that point at the same image stay, and so does the image:
-    regsweep rm --registry-stopped /var/lib/registry team/app:v1.2
+    regsweep rm --registry-stopped /var/lib/registry team/web:1.4.1
 
   What would go with a whole namespace, and what would that free?
-    regsweep rm --dry-run --recursive /var/lib/registry team/old
+    regsweep rm --dry-run --recursive /var/lib/registry team
 
-  An image and every tag that points at it, and its bytes at once:
-    regsweep rm --collect --registry-stopped /var/lib/registry team/app@sha256:...";
+  A repository, and its bytes at once:
+    regsweep rm --collect --registry-stopped /var/lib/registry team/worker";
 
 /// Take out a tag, a manifest or a whole repository by name
 ///
@@ -36,8 +36,10 @@ pub(crate) struct Args {
     #[command(flatten)]
     target: Target,
 
-    /// What goes: `repository:tag` (only that tag), `repository@sha256:...` (the manifest and every tag that points at
-    /// it) or `repository` (all of it)
+    /// What goes: REPOSITORY:TAG, REPOSITORY@DIGEST or REPOSITORY
+    ///
+    /// With a tag only that tag; with a digest the manifest and every tag that points at it; else all of the
+    /// repository.
     #[arg(value_name = "NAME", required = true)]
     names: Vec<Name>,
 
@@ -45,26 +47,33 @@ pub(crate) struct Args {
     #[arg(short = 'd', long)]
     dry_run: bool,
 
-    /// With the name of a repository or a namespace: everything below it as well
+    /// Everything below a repository or a namespace as well
     #[arg(short, long)]
     recursive: bool,
 
-    /// Collect garbage in the same run, as `gc` does, so that the bytes are free at once. Then only --quarantine keeps
-    /// what goes
+    /// Collect garbage in the same run, so that bytes are free
+    ///
+    /// As `gc` does. Then only --quarantine keeps what goes.
     #[arg(long)]
     collect: bool,
 
-    /// With --collect: keep what goes in the run's trash, for `regsweep trash restore`. Without --collect it is always
-    /// kept
+    /// With --collect: keep what goes in the run's trash
+    ///
+    /// For `regsweep trash restore`. Without --collect it is always kept.
     #[arg(long, requires = "collect")]
     quarantine: bool,
 
-    /// Go on although fewer than half of the repositories of the last completed run are left
-    #[arg(long)]
+    /// Go on though most repositories are gone
+    ///
+    /// A run refuses where fewer than half of the repositories of the last completed run are left: part of the volume
+    /// may not be mounted.
+    #[arg(long, help_heading = "Brakes")]
     accept_shrink: bool,
 
-    /// How many requests are in flight at a time [default: as gc]
-    #[arg(short, long, value_name = "N", value_parser = target::parse_jobs)]
+    /// How many requests are in flight
+    ///
+    /// Without it as many as `gc` has.
+    #[arg(short, long, value_name = "N", value_parser = target::parse_jobs, help_heading = "Time and load")]
     jobs: Option<usize>,
 
     #[command(flatten)]

@@ -12,7 +12,7 @@ use regsweep::registry::Registry;
 use regsweep::seam::Seam;
 use regsweep::threads;
 
-use super::{Failure, output};
+use super::{Failure, output, usage};
 
 /// How long a probe waits for an answer.
 pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -20,8 +20,10 @@ pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Which registry.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Target {
-    /// The storage root (the folder that holds docker/registry/v2), any folder on the way down to v2, or the
-    /// registry's config.yml.
+    /// The registry's storage root, or its config.yml
+    ///
+    /// The storage root is the folder that holds docker/registry/v2 (often /var/lib/registry; where the registry runs
+    /// in a container, the folder that is mounted there). Any folder on the way down to v2 does as well.
     #[arg(value_name = "REGISTRY")]
     pub(crate) registry: PathBuf,
 }
@@ -30,19 +32,23 @@ pub(crate) struct Target {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Evidence that the registry is read-only")]
 pub(crate) struct Evidence {
-    /// The registry's own config.yml, where REGISTRY is a folder. If it says storage.maintenance.readonly.enabled:
-    /// true, that is evidence. The registry's environment overrides (REGISTRY_...) count as the registry counts them.
+    /// The registry's config.yml, where REGISTRY is a folder
+    ///
+    /// If it says storage.maintenance.readonly.enabled: true, that is evidence. The registry's environment overrides
+    /// (REGISTRY_...) count as the registry counts them.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// The running registry, such as http://127.0.0.1:5000. It is asked to take an empty manifest, which every registry
-    /// refuses: 405 shows that it is read-only, 400 that it is not. Nothing is left behind. user:password@ or
-    /// REGSWEEP_REGISTRY_AUTH=user:password for one that wants credentials.
+    /// The running registry, such as http://127.0.0.1:5000
+    ///
+    /// It is asked to take an empty manifest, which every registry refuses: 405 shows that it is read-only, 400 that it
+    /// is not. Nothing is left behind. user:password@ or REGSWEEP_REGISTRY_AUTH=user:password for one that wants
+    /// credentials.
     // Its own id: REGISTRY has the same name in clap's eyes.
     #[arg(id = "registry_url", long = "registry", value_name = "URL")]
     registry: Option<String>,
 
-    /// You say that no registry is running on this storage.
+    /// You say that no registry is running on this storage
     #[arg(long)]
     registry_stopped: bool,
 }
@@ -79,7 +85,10 @@ impl Target {
             Some((_, config)) if is_file => &config.root_directory,
             _ => &self.registry,
         };
-        let registry = Registry::open_with(root, seam).map_err(Failure::usage)?;
+        let registry = Registry::open_with(root, seam).map_err(|error| match usage::meant(&self.registry) {
+            Some(meant) => Failure::usage(anyhow::anyhow!(meant)),
+            None => Failure::usage(error),
+        })?;
         Ok(Opened { registry, config })
     }
 }

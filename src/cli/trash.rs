@@ -23,29 +23,52 @@ use super::target::{self, Age, Evidence, Opened, Target};
 use super::work::Began;
 use super::{Exit, Failure};
 
+const LIST_EXAMPLES: &str = "\
+Examples:
+  Which runs can be taken back, and how many bytes do they hold?
+    regsweep trash list /var/lib/registry";
+
+const RESTORE_EXAMPLES: &str = "\
+Examples:
+  Take a run back, while the registry is read-only:
+    regsweep trash restore --registry http://127.0.0.1:5000 \\
+      /var/lib/registry 20260315T021501Z-0004711";
+
+const PURGE_EXAMPLES: &str = "\
+Examples:
+  Free the space of everything that has been in the trash for a week:
+    regsweep trash purge --older-than 7d /var/lib/registry
+
+  Of one run:
+    regsweep trash purge /var/lib/registry 20260315T021501Z-0004711";
+
 /// List, restore or purge what `gc --quarantine` has put aside
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     /// List the runs that still have something in their trash
+    #[command(after_long_help = LIST_EXAMPLES)]
     List {
         #[command(flatten)]
         target: Target,
-        /// Print the list as one JSON document
-        #[arg(long, value_name = "FORMAT", default_value = "human")]
+        /// What to print: human or json
+        #[arg(long, value_name = "FORMAT", default_value = "human", hide_possible_values = true)]
+        #[arg(help_heading = "Output")]
         format: Format,
     },
     /// Put everything back that a run has put aside, bit for bit
     ///
     /// Blobs first, then layer links, revisions and tags. What the registry has written anew meanwhile stays as it is.
     /// Like everything that changes the registry it needs evidence that the registry is read-only.
+    #[command(after_long_help = RESTORE_EXAMPLES)]
     Restore {
         #[command(flatten)]
         target: Target,
         /// The run, as `trash list` names it
         #[arg(value_name = "RUN")]
         run: String,
-        /// Put images back as well that later runs have taken something from; they cannot be pulled until they are
-        /// pushed again
+        /// Put images back as well that cannot be pulled then
+        ///
+        /// Later runs have taken something that they need, so they cannot be pulled until they are pushed again.
         #[arg(long)]
         allow_missing: bool,
         #[command(flatten)]
@@ -54,6 +77,7 @@ pub(crate) enum Command {
         evidence: Evidence,
     },
     /// Delete what runs have put aside, for good
+    #[command(after_long_help = PURGE_EXAMPLES)]
     Purge {
         #[command(flatten)]
         target: Target,

@@ -27,7 +27,7 @@ const MOST: usize = 10;
 const EXAMPLES: &str = "\
 Examples:
   What keeps this layer? The first digits are enough:
-    regsweep why /var/lib/registry sha256:3f5a72cbb4b2
+    regsweep why /var/lib/registry sha256:5d569ae5b11b
 
   What does this tag point at, and what else leads there?
     regsweep why /var/lib/registry team/web:latest
@@ -48,37 +48,38 @@ pub(crate) struct Args {
     #[command(flatten)]
     target: Target,
 
-    /// A digest or its first digits, at least four (sha256:3f5a, 3f5a); repository:tag; repository@sha256:...; or
-    /// repository
+    /// A digest or its first digits, a tag, an image or a repository
     ///
-    /// What is both the beginning of a digest and the name of a repository is the repository; write sha256: before the
-    /// digits for the other.
+    /// Four digits at least (sha256:3f5a, 3f5a); REPOSITORY:TAG; REPOSITORY@DIGEST; or REPOSITORY. What is both the
+    /// beginning of a digest and the name of a repository is the repository; write sha256: before the digits for the
+    /// other.
     #[arg(value_name = "DIGEST|NAME")]
     name: String,
 
     /// Answer for a gc that lets untagged manifests go too
-    #[arg(short = 'm', long)]
+    #[arg(short = 'm', long, help_heading = "What goes")]
     delete_untagged: bool,
 
-    /// Answer for a gc that keeps what is younger than this [default: 0s]
-    #[arg(long, value_name = "D")]
+    /// Answer for a gc that keeps what is younger than this
+    #[arg(long, value_name = "D", help_heading = "What goes")]
     min_age: Option<Age>,
 
+    #[command(flatten)]
+    names: Names,
+
     /// All chains, not only the ten shortest
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     all: bool,
 
-    /// All chains, whole digests, and warnings too; lines get as long as it takes
-    #[arg(short, long)]
+    /// All chains, whole digests, and warnings
+    ///
+    /// Lines get as long as it takes.
+    #[arg(short, long, help_heading = "Output")]
     verbose: bool,
 
     /// What to print: human or json
-    #[arg(long, value_name = "FORMAT", default_value = "human", hide_possible_values = true)]
+    #[arg(long, value_name = "FORMAT", default_value = "human", hide_possible_values = true, help_heading = "Output")]
     format: Format,
-
-    // Last: what comes after it would stand below its heading.
-    #[command(flatten)]
-    names: Names,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

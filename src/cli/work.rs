@@ -43,18 +43,18 @@ pub(crate) struct Output {
     #[arg(short, long)]
     pub(crate) verbose: bool,
 
-    /// What to print
-    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    /// What to print: human or json
+    #[arg(long, value_name = "FORMAT", default_value = "human", hide_possible_values = true)]
     pub(crate) format: Format,
 
     /// Write the report as JSON to this file as well
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
 
-    /// Write the report as a page to this file as well: one file for a browser, with a picture of the store
+    /// Write a page for a browser to this file as well
     ///
-    /// It loads nothing, and works from a mail attachment and without scripts. To make it every blob is looked at once,
-    /// as `du` does.
+    /// The report, with a picture of the store: one file. It loads nothing, and works from a mail attachment and
+    /// without scripts. To make it every blob is looked at once, as `du` does.
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
 

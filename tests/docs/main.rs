@@ -1,8 +1,8 @@
-//! The documentation, held to what the tool does: its examples are run ([`examples`]), its links, flags and names lead
-//! somewhere ([`names`], [`links`]), nothing is left out of it ([`coverage`]), and every trap has its tests
-//! ([`traps`]). Scripts run with stubs in place of the programs that are not there ([`scripts`]), what is for other
-//! programs is parsed ([`blocks`]), forms of read-only mode are tried on a real registry ([`read_only`]), and the pages
-//! are those of the book ([`book`]).
+//! The documentation, held to what the tool does: its examples are run ([`examples`]), and those of the help
+//! ([`help`]); its links, flags and names lead somewhere ([`names`], [`links`]), nothing is left out of it
+//! ([`coverage`]), and every trap has its tests ([`traps`]). Scripts run with stubs in place of the programs that are
+//! not there ([`scripts`]), what is for other programs is parsed ([`blocks`]), forms of read-only mode are tried on a
+//! real registry ([`read_only`]), and the pages are those of the book ([`book`]).
 //!
 //! `REGSWEEP_BLESS=1 cargo test --test docs` writes what was printed, and which tests there are, into the pages. Read
 //! the difference afterwards.
@@ -14,6 +14,7 @@ mod blocks;
 mod book;
 mod coverage;
 mod examples;
+mod help;
 mod links;
 mod names;
 mod read_only;

@@ -74,21 +74,23 @@ fn flags(text: &str) -> BTreeSet<String> {
     flags
 }
 
-fn help(command: &[&str]) -> String {
+pub(crate) fn help(command: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_regsweep")).env_clear().args(command).arg("--help").output().unwrap();
     assert!(output.status.success(), "{command:?} --help: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
 /// The flags of other programs that the documentation names.
-const OTHER_PROGRAMS: [&str; 30] = [
+const OTHER_PROGRAMS: [&str; 40] = [
     "--all-targets",
     "--apparent-size",
+    "--cap-drop",
     "--check",
     "--delete",
     "--delete-all",
     "--delete-by-hours",
     "--example",
+    "--ignore-missing",
     "--image",
     "--include",
     "--keep-daily",
@@ -99,29 +101,39 @@ const OTHER_PROGRAMS: [&str; 30] = [
     "--link",
     "--locked",
     "--name",
+    "--network",
     "--no-clobber",
     "--no-tags",
     "--num",
+    "--offline",
     "--path",
     "--prune",
+    "--read-only",
     "--release",
+    "--repo",
     "--repository-name",
+    "--rm",
     "--schemafile",
+    "--static",
     "--tag",
     "--tags-like",
+    "--target",
     "--test",
     "--timeout",
     "--type",
+    "--user",
 ];
 
 #[test]
 fn flags_are_those_of_the_help() {
-    let commands: [(&str, &[&str]); 12] = [
+    let commands: [(&str, &[&str]); 14] = [
         ("regsweep du", &["du"]),
         ("regsweep garbage-collect", &["gc"]),
         ("regsweep gc", &["gc"]),
         ("regsweep check", &["check"]),
+        ("regsweep completions", &["completions"]),
         ("regsweep ls", &["ls"]),
+        ("regsweep man", &["man"]),
         ("regsweep rm", &["rm"]),
         ("regsweep runs", &["runs"]),
         ("regsweep trash list", &["trash", "list"]),

@@ -30,15 +30,20 @@ const STUBS: [(&str, &str); 11] = [
 ];
 
 /// Blocks that are parsed and not run: the page, how the block begins, and why.
-const ONLY_PARSED: [(&str, &str, &str); 8] = [
+const ONLY_PARSED: [(&str, &str, &str); 13] = [
     ("README.md", "./scripts/test", "runs these tests"),
     ("CONTRIBUTING.md", "./scripts/test", "runs these tests"),
+    ("CONTRIBUTING.md", "./scripts/package", "takes minutes"),
     ("CONTRIBUTING.md", "cargo test", "runs these tests"),
     ("CONTRIBUTING.md", "mkdir -p fuzz", "fuzzes until it is stopped"),
     ("CONTRIBUTING.md", "scripts/figures", "runs these tests"),
     ("CONTRIBUTING.md", "REGSWEEP_BLESS", "runs these tests"),
     ("docs/benchmarks.md", "benches/compare", "takes half an hour"),
     ("docs/getting-started.md", "cargo install", "compiles, and writes to the home of the user"),
+    ("docs/installing.md", "cargo install", "compiles, and writes to the home of the user"),
+    ("docs/installing.md", "./scripts/package", "takes minutes, and installs"),
+    ("docs/installing.md", "docker build", "starts a container"),
+    ("docs/installing.md", "sha256sum", "asks for a release that is not there"),
 ];
 
 /// Paths that a script may name although they are no folder of the machine: they lead to a stub or nowhere.
