@@ -119,8 +119,13 @@ impl<'a> Hand<'a> {
     }
 
     /// These layer links of a repository of which all names that the plan takes are gone.
-    pub(super) fn layer_links(&self, repository: &RepositoryName, links: &[&Digest], meter: &Meter) {
-        for (algorithm, names) in &by_algorithm(links.iter().copied()) {
+    pub(super) fn layer_links<'d>(
+        &self,
+        repository: &RepositoryName,
+        links: impl Iterator<Item = &'d Digest>,
+        meter: &Meter,
+    ) {
+        for (algorithm, names) in &by_algorithm(links) {
             let layers = repository_dir(repository).join(LAYERS).join(algorithm);
             self.take_all(&layers, names, meter, |way, _| bump(&self.tally[way].layer_links));
         }
@@ -448,7 +453,7 @@ mod tests {
             let (findings, tally) = (Findings::default(), Tally::default());
             let hand = Hand::new(&tree, trash.as_ref(), false, &findings, &tally, Halt::never());
             assert!(hand.names(&plan, &Meter::new()));
-            hand.layer_links(&plan.name, &plan.layer_links.iter().collect::<Vec<_>>(), &Meter::new());
+            hand.layer_links(&plan.name, plan.layer_links.iter(), &Meter::new());
             let went = hand.moved.lock().unwrap().clone();
             assert_eq!(went, items.clone().map(|item| item.path()), "in this order");
             let totals = tally.totals();

@@ -26,6 +26,7 @@
 //! refuses to start where that is known beforehand.
 
 mod disk;
+mod error;
 mod hand;
 mod history;
 mod journal;
@@ -51,6 +52,7 @@ use jiff::Timestamp;
 use rayon::prelude::*;
 
 pub use disk::{is_forbidden, is_full};
+pub use error::SweepError;
 pub use history::{COMPLETE, Completed, History, Remembered, last as last_completed, record, record_late, remembered};
 pub use journal::{Event, Progress, progress_of};
 pub use lacking::{Lacking, Unseen, lacking};
@@ -91,84 +93,6 @@ pub struct Options {
     pub deleters: usize,
     /// When the registry had to be read-only.
     pub window_began: Instant,
-}
-
-/// Why a sweep ended before its end.
-#[derive(Debug, thiserror::Error)]
-pub enum SweepError {
-    /// It was to end before it began; nothing was touched.
-    #[error("{0}; nothing was touched")]
-    Halted(Cause),
-    /// Somebody has written to the registry; nothing was touched.
-    #[error("{0}; nothing was touched")]
-    Changed(String),
-    /// Not everything can be moved into a trash that is to be kept; nothing was touched.
-    #[error(
-        "--quarantine is impossible: {} is another mount than {}, so nothing in it can be moved into the trash. Without \
-         --quarantine it is deleted directly",
-        shown_path(path),
-        shown_path(root)
-    )]
-    OtherMount {
-        /// The folder, relative to the `v2` folder.
-        path: PathBuf,
-        /// The `v2` folder.
-        root: PathBuf,
-    },
-    /// Somebody has written to the registry while things went; they were put back.
-    #[error("{what}; everything that this run had moved was put back ({items} things)")]
-    ChangedMeanwhile {
-        /// What has changed.
-        what: String,
-        /// How many things were put back.
-        items: u64,
-    },
-    /// Somebody has written to the registry while things went, and some of those were deleted directly.
-    #[error(
-        "{what}. What this run had moved was put back ({items} things); what it had to delete directly is gone \
-         ({gone} things, which nothing needed when they were looked at)"
-    )]
-    ChangedTooLate {
-        /// What has changed.
-        what: String,
-        /// How many things were put back.
-        items: u64,
-        /// How many things are gone.
-        gone: u64,
-        /// What is gone, by kind.
-        removed: Box<Totals>,
-    },
-    /// Putting back did not work either.
-    #[error(
-        "{what}; putting back what this run had moved failed for {}: {why}. The next run tries again",
-        shown_path(path)
-    )]
-    NotPutBack {
-        /// What went wrong first.
-        what: String,
-        /// The first thing that is not back.
-        path: PathBuf,
-        /// Why.
-        why: String,
-    },
-    /// It cannot be made certain that what is gone stays gone.
-    #[error("{what}")]
-    NotCommitted {
-        /// What was being done.
-        what: &'static str,
-        /// What the system said.
-        source: io::Error,
-        /// What was deleted directly, by kind.
-        removed: Box<Totals>,
-    },
-    /// The journal or the trash cannot be written.
-    #[error("{what}")]
-    Io {
-        /// What was being done.
-        what: &'static str,
-        /// What the system said.
-        source: io::Error,
-    },
 }
 
 /// What a sweep did.
@@ -239,8 +163,18 @@ pub fn sweep(
 
     let began = Instant::now();
     let meter = watch.begin(Phase::Links);
-    meter.expect(plan.repositories.iter().map(names_of).sum());
-    let names_gone: Vec<bool> = plan.repositories.par_iter().map(|repository| hand.names(repository, &meter)).collect();
+    // Who has all the time takes all links first, with one look before the blobs. Who has not takes the links of the
+    // largest blobs first, and looks again with each step.
+    let has_limit = watch.halt().time_left().is_some();
+    meter.expect(plan.repositories.iter().map(|repository| links_of(repository, !has_limit)).sum());
+    let take_names = |repository: &RepositoryPlan| {
+        let all_gone = hand.names(repository, &meter);
+        if all_gone && !has_limit {
+            hand.layer_links(&repository.name, repository.layer_links.iter(), &meter);
+        }
+        all_gone
+    };
+    let names_gone: Vec<bool> = plan.repositories.par_iter().map(take_names).collect();
     let links_seconds = began.elapsed().as_secs_f64();
 
     let trash = recorded.as_ref().map(|(run, _)| Runs::trash_of(&run.id)).unwrap_or_default();
@@ -255,12 +189,18 @@ pub fn sweep(
 
     let began = Instant::now();
     let meter = watch.begin(Phase::Blobs);
-    let links: usize = plan.repositories.iter().map(|repository| repository.layer_links.len()).sum();
-    meter.expect((plan.blobs.len() + links) as u64);
-    let steps = steps::steps(plan);
+    let steps = steps::steps(plan, has_limit);
+    meter.expect(steps.iter().map(steps::Step::len).sum());
     for step in &steps {
         let links = step.links.par_iter().filter(|(place, _)| names_gone[*place]);
-        links.for_each(|(place, links)| hand.layer_links(&plan.repositories[*place].name, links, &meter));
+        links.for_each(|(place, links)| {
+            hand.layer_links(&plan.repositories[*place].name, links.iter().copied(), &meter);
+        });
+        if !step.links.is_empty()
+            && let Some(what) = changed()
+        {
+            return Err(put_back(&runs, recorded.map(|(run, _)| run), what, &tally));
+        }
         // A reference that could not be removed still needs what it refers to.
         if hand.kept().is_empty() {
             hand.blobs(&step.blobs, &meter);
@@ -593,9 +533,9 @@ fn free_the_largest(runs: &Runs, plan: &Plan, tally: &Tally, findings: &Findings
     freed
 }
 
-/// What of a repository goes before its layer links.
-fn names_of(repository: &RepositoryPlan) -> u64 {
-    let names =
-        repository.tags.len() + repository.tag_history.len() + repository.revisions.len() + repository.uploads.len();
-    names as u64
+/// What goes of a repository, with its layer links or before them.
+fn links_of(repository: &RepositoryPlan, with_layers: bool) -> u64 {
+    let RepositoryPlan { tags, tag_history, revisions, layer_links, uploads, .. } = repository;
+    let layers = if with_layers { layer_links.len() } else { 0 };
+    (tags.len() + tag_history.len() + revisions.len() + layers + uploads.len()) as u64
 }

@@ -1,8 +1,9 @@
-//! The largest first: in which steps blobs go, and the layer links that name them.
+//! The largest first: in which steps blobs go, and where there is a time limit the layer links that name them.
 //!
 //! A run that has only so much time is to free as much as it can. So the blobs are divided by size: each step takes the
-//! largest of those that are left, as many as make up half of their bytes. A step takes the layer links first that name
-//! its blobs, for a reference dies before what it refers to.
+//! largest of those that are left, as many as make up half of their bytes. With a limit a step takes the layer links
+//! first that name its blobs, for a reference dies before what it refers to; without one all links go before the first
+//! blob.
 //!
 //! A few steps and no list in strict order: within one of them whole folders go at a time, side by side, which is
 //! several times as fast as going from folder to folder for each blob.
@@ -22,15 +23,23 @@ pub(super) struct Step<'p> {
     pub(super) blobs: Vec<&'p BlobPlan>,
 }
 
-/// Divides a plan. Layer links of which the plan takes no blob free nothing, and go with the last step.
-pub(super) fn steps(plan: &Plan) -> Vec<Step<'_>> {
+impl Step<'_> {
+    /// How many things go.
+    pub(super) fn len(&self) -> u64 {
+        (self.blobs.len() + self.links.iter().map(|(_, links)| links.len()).sum::<usize>()) as u64
+    }
+}
+
+/// Divides a plan: its blobs, and its layer links if those have not gone before. Layer links of which the plan takes no
+/// blob free nothing, and go with the last step.
+pub(super) fn steps(plan: &Plan, with_links: bool) -> Vec<Step<'_>> {
     let step_of = by_size(&plan.blobs);
     let count = usize::from(step_of.iter().copied().max().unwrap_or(0)) + 1;
     let mut steps: Vec<Step<'_>> = std::iter::repeat_with(Step::default).take(count).collect();
     for (blob, &step) in plan.blobs.iter().zip(&step_of) {
         steps[usize::from(step)].blobs.push(blob);
     }
-    for (place, repository) in plan.repositories.iter().enumerate() {
+    for (place, repository) in plan.repositories.iter().enumerate().filter(|_| with_links) {
         for (step, links) in links_of(repository, plan, &step_of, count).into_iter().enumerate() {
             if !links.is_empty() {
                 steps[step].links.push((place, links));
@@ -88,7 +97,7 @@ mod tests {
     }
 
     fn sizes(plan: &Plan) -> Vec<Vec<u64>> {
-        let sizes = steps(plan).into_iter().map(|step| {
+        let sizes = steps(plan, false).into_iter().map(|step| {
             let mut sizes: Vec<u64> = step.blobs.iter().map(|blob| blob.size.bytes).collect();
             assert!(step.blobs.is_sorted_by(|a, b| a.digest <= b.digest));
             sizes.sort_unstable();
@@ -127,7 +136,8 @@ mod tests {
             let name = RepositoryName::parse(name).unwrap();
             plan.repositories.push(RepositoryPlan { layer_links: links, ..RepositoryPlan::of(name) });
         }
-        let steps = steps(&plan);
+        assert!(steps(&plan, false).iter().all(|step| step.links.is_empty()));
+        let steps = steps(&plan, true);
         assert_eq!(steps.len(), 3);
         for (number, step) in steps.iter().enumerate() {
             assert_eq!(step.links.iter().map(|(place, _)| *place).collect::<Vec<_>>(), [0, 1]);

@@ -1,0 +1,86 @@
+//! Why a sweep ends before its end.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::halt::Cause;
+use crate::layout::shown_path;
+use crate::plan::Totals;
+
+/// Why a sweep ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum SweepError {
+    /// It was to end before it began; nothing was touched.
+    #[error("{0}; nothing was touched")]
+    Halted(Cause),
+    /// Somebody has written to the registry; nothing was touched.
+    #[error("{0}; nothing was touched")]
+    Changed(String),
+    /// Not everything can be moved into a trash that is to be kept; nothing was touched.
+    #[error(
+        "--quarantine is impossible: {} is another mount than {}, so nothing in it can be moved into the trash. Without \
+         --quarantine it is deleted directly",
+        shown_path(path),
+        shown_path(root)
+    )]
+    OtherMount {
+        /// The folder, relative to the `v2` folder.
+        path: PathBuf,
+        /// The `v2` folder.
+        root: PathBuf,
+    },
+    /// Somebody has written to the registry while things went; they were put back.
+    #[error("{what}; everything that this run had moved was put back ({items} things)")]
+    ChangedMeanwhile {
+        /// What has changed.
+        what: String,
+        /// How many things were put back.
+        items: u64,
+    },
+    /// Somebody has written to the registry while things went, and some of those were deleted directly.
+    #[error(
+        "{what}. What this run had moved was put back ({items} things); what it had to delete directly is gone \
+         ({gone} things, which nothing needed when they were looked at)"
+    )]
+    ChangedTooLate {
+        /// What has changed.
+        what: String,
+        /// How many things were put back.
+        items: u64,
+        /// How many things are gone.
+        gone: u64,
+        /// What is gone, by kind.
+        removed: Box<Totals>,
+    },
+    /// Putting back did not work either.
+    #[error(
+        "{what}; putting back what this run had moved failed for {}: {why}. The next run tries again",
+        shown_path(path)
+    )]
+    NotPutBack {
+        /// What went wrong first.
+        what: String,
+        /// The first thing that is not back.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// It cannot be made certain that what is gone stays gone.
+    #[error("{what}")]
+    NotCommitted {
+        /// What was being done.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+        /// What was deleted directly, by kind.
+        removed: Box<Totals>,
+    },
+    /// The journal or the trash cannot be written.
+    #[error("{what}")]
+    Io {
+        /// What was being done.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
