@@ -11,15 +11,16 @@ use super::target::{Age, Evidence, Target};
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Pull-through caches")]
 pub(crate) struct Cache {
-    /// Evict the images that were pulled the longest ago, until the blobs that stay have at most this size, such as
-    /// 200GiB
+    /// Evict what was pulled the longest ago
     ///
-    /// Only of a pull-through cache, and only while it is stopped. What is evicted is fetched again when somebody pulls
-    /// it.
+    /// Whole images, until the blobs that stay have at most this size, such as 200GiB. Only of a pull-through cache,
+    /// and only while it is stopped. What is evicted is fetched again when somebody pulls it.
     #[arg(long, value_name = "SIZE")]
     cache_max_size: Option<Size>,
 
-    /// Evict the images that nobody has pulled for this time, such as 30d
+    /// Evict what nobody has pulled for this time
+    ///
+    /// Whole images, for instance after 30d.
     #[arg(long, value_name = "D")]
     cache_max_age: Option<Age>,
 }

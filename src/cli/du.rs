@@ -86,7 +86,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     load: Load,
 
-    /// By total (default), exclusive, untagged, garbage, name
+    /// total (default), exclusive, untagged, garbage, name
     ///
     /// The largest first; names from a to z.
     #[arg(long, value_name = "KEY", default_value = "total", hide_possible_values = true, hide_default_value = true)]

@@ -58,7 +58,7 @@ pub(crate) struct Args {
     #[arg(long)]
     tree: bool,
 
-    /// By name, pushed (newest first) or size
+    /// By name, pushed (newest first), size
     ///
     /// With size the largest come first.
     #[arg(long, value_name = "KEY", default_value = "name", hide_possible_values = true, help_heading = "Output")]

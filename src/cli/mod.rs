@@ -99,10 +99,12 @@ Examples:
 #[command(name = "regsweep", version, max_term_width = 80)]
 #[command(after_help = EXIT_CODES, after_long_help = format!("{EXIT_CODES}\n\n{EXAMPLES}"))]
 struct Cli {
-    /// How standard error is written: human, or json, an object a line
+    /// Standard error: human or json
+    ///
+    /// json is an object a line, for log collectors.
     #[arg(
         long,
-        value_name = "FORMAT",
+        value_name = "KIND",
         global = true,
         default_value = "human",
         hide_possible_values = true,

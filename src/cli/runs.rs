@@ -22,11 +22,11 @@ Examples:
   What happened in the last nights?
     regsweep runs --last 10 /var/lib/registry";
 
-/// List the runs that were: when, what, how much, how long, and how they ended
+/// List the runs that were, and how they ended
 ///
-/// Every run that changed something or was to is remembered in the registry's folder _regsweep: those of `gc`, `rm`,
-/// `check --repair` and `trash`, refused ones too once they had the lock. The newest come last. Changes nothing, and
-/// works on a read-only mount and while a run is at work.
+/// When, what, how much, how long. Every run that changed something or was to is remembered in the registry's folder
+/// _regsweep: those of `gc`, `rm`, `check --repair` and `trash`, refused ones too once they had the lock. The newest
+/// come last. Changes nothing, and works on a read-only mount and while a run is at work.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -37,8 +37,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N")]
     last: Option<usize>,
 
-    /// What to print
-    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    /// What to print: human or json
+    #[arg(long, value_name = "FORMAT", default_value = "human", hide_possible_values = true, help_heading = "Output")]
     format: Format,
 }
 

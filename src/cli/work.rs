@@ -58,8 +58,9 @@ pub(crate) struct Output {
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
 
-    /// Write what the run came to for Prometheus to this file as well, however it ends: a textfile for node_exporter,
-    /// which reads names that end in .prom
+    /// Write metrics for Prometheus to this file as well
+    ///
+    /// What the run came to, however it ends: a textfile for node_exporter, which reads names that end in .prom.
     #[arg(long, value_name = "FILE")]
     pub(crate) metrics: Option<PathBuf>,
 }

@@ -26,7 +26,7 @@ fn every_example_of_the_help_can_be_run() {
     let mut failures = Vec::new();
     let mut ran = 0;
     for commands in [
-        &["ls", "du", "why", "check", "probe", "completions", "man", "gc", ""][..],
+        &["ls", "du", "why", "check", "probe", "runs", "completions", "man", "gc", ""][..],
         &["rm"],
         &["trash list", "trash purge"],
         &["trash restore"],

@@ -55,9 +55,11 @@ fn help_of(words: &[String], flag: &str) -> String {
     regsweep(&arguments)
 }
 
-/// The flags that a help lists, `-q` and `--quiet`, from the lines that begin with one.
+/// The flags that a help lists, `-q` and `--quiet`, from the lines that begin with one: further in than the text of a
+/// command, less far than that of an option, either of which may break a line before a flag.
 fn flags(help: &str) -> Vec<String> {
-    let lines = help.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
+    let heads = help.lines().map(|line| (line.len() - line.trim_start().len(), line.trim_start()));
+    let lines = heads.filter(|(inset, line)| [2, 6].contains(inset) && line.starts_with('-')).map(|(_, line)| line);
     let words = lines.flat_map(|line| {
         let mut words = line.split([' ', ',']).filter(|word| !word.is_empty());
         let first = words.next().filter(|word| word.len() > 1);
