@@ -13,7 +13,7 @@ fn problem(language: &str, text: &str) -> Option<String> {
         "json" => serde_json::from_str::<serde_json::Value>(text).err().map(|error| error.to_string()),
         "yaml" => yaml(text),
         "ini" => lines(text, |line| is_section(line) || is_setting(line)),
-        "cron" => lines(text, is_cron),
+        "cron" => lines(text, |line| is_cron(line) || line.starts_with("MAILTO=")),
         "nginx" => nginx(text),
         "" => Some("has no language: `text` is for what is none".to_owned()),
         _ => Some(format!("nothing checks `{language}`")),
@@ -37,9 +37,12 @@ fn is_setting(line: &str) -> bool {
     })
 }
 
-/// Five times and a command, with or without a user before it.
+/// Five times and a command, with or without a user before it; or `@reboot` in the place of the times.
 fn is_cron(line: &str) -> bool {
     let words: Vec<&str> = line.split_whitespace().collect();
+    if words.first() == Some(&"@reboot") {
+        return words.len() > 1;
+    }
     let is_time = |word: &&str| word.chars().all(|c| c.is_ascii_digit() || "*/,-".contains(c));
     words.len() > 5 && words.iter().take(5).all(is_time)
 }
@@ -108,6 +111,8 @@ fn what_is_not_well_formed_is_told() {
         ("ini", "Environment='A"),
         ("cron", "15 3 * * *"),
         ("cron", "15 3 * * root regsweep"),
+        ("cron", "@reboot"),
+        ("cron", "@never root regsweep"),
         ("nginx", "location / {\n"),
         ("nginx", "deny all\n"),
     ] {
@@ -115,5 +120,5 @@ fn what_is_not_well_formed_is_told() {
     }
     assert_eq!(problem("yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\n---\nrules: []\n"), None);
     assert_eq!(problem("ini", "[Service]\n# why\nEnvironment='A={\"b\":true}'\n"), None);
-    assert_eq!(problem("cron", "*/5 1-3 * * 0,6 root regsweep gc\n"), None);
+    assert_eq!(problem("cron", "MAILTO=root\n*/5 1-3 * * 0,6 root regsweep gc\n@reboot root regsweep-window\n"), None);
 }

@@ -30,7 +30,7 @@ use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 use walkdir::WalkDir;
 
-use crate::scripts::blocks_of;
+use crate::scripts::{blocks_of, recipes};
 use crate::{Page, fail_if_any, page, pages, repository};
 
 const STORAGE: &str = "/var/lib/registry";
@@ -161,7 +161,7 @@ impl Machine {
         let output = Command::new("/bin/sh")
             .args(["-c", &script])
             .env_clear()
-            .env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", binaries.display()))
+            .env("PATH", format!("{}:{}:/usr/local/bin:/usr/bin:/bin", binaries.display(), recipes().display()))
             .env("LC_ALL", "C")
             .current_dir(&self.checkout)
             .stdin(Stdio::null())

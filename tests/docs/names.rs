@@ -81,7 +81,7 @@ pub(crate) fn help(command: &[&str]) -> String {
 }
 
 /// The flags of other programs that the documentation names.
-const OTHER_PROGRAMS: [&str; 40] = [
+const OTHER_PROGRAMS: [&str; 46] = [
     "--all-targets",
     "--apparent-size",
     "--cap-drop",
@@ -89,7 +89,10 @@ const OTHER_PROGRAMS: [&str; 40] = [
     "--delete",
     "--delete-all",
     "--delete-by-hours",
+    "--detach",
     "--example",
+    "--file",
+    "--from",
     "--ignore-missing",
     "--image",
     "--include",
@@ -101,11 +104,14 @@ const OTHER_PROGRAMS: [&str; 40] = [
     "--link",
     "--locked",
     "--name",
+    "--namespace",
     "--network",
     "--no-clobber",
     "--no-tags",
+    "--now",
     "--num",
     "--offline",
+    "--patch",
     "--path",
     "--prune",
     "--read-only",

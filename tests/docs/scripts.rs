@@ -7,12 +7,12 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use crate::examples::Machine;
 use crate::names::prose;
-use crate::{Page, fail_if_any, pages};
+use crate::{Page, fail_if_any, pages, repository};
 
 /// Programs that scripts call and that the tests do not: what each prints. Every one succeeds, whatever it is told.
 const STUBS: [(&str, &str); 11] = [
@@ -50,7 +50,7 @@ const ONLY_PARSED: [(&str, &str, &str); 13] = [
 const PATHS_ELSEWHERE: [&str; 3] = ["/bin/sh", "/dev/null", "/usr/bin/dockerregistry"];
 
 /// What looks like paths and is a script for `sed`.
-const NO_PATHS: [&str; 1] = [r#"'/readonly:/{n;s/enabled: .*/enabled: '"$1"'/}'"#];
+const NO_PATHS: [&str; 1] = [r#"'/readonly:/{n;s/enabled: .*/enabled: '"${1:-true}"'/}'"#];
 
 /// The blocks of one language, with the section that each is in (a count) and the line that it begins at.
 pub(crate) fn blocks_of(page: &Page, is_wanted: impl Fn(&str) -> bool) -> Vec<(usize, usize, String, String)> {
@@ -98,12 +98,17 @@ fn strange_paths(script: &str, machine: &Machine) -> Vec<String> {
     strange
 }
 
+/// Where `regsweep-window` is.
+pub(crate) fn recipes() -> PathBuf {
+    repository().join("docs/recipes")
+}
+
 fn sh(arguments: &[&str], machine: &Machine, stubs: &Path) -> Output {
     let binaries = Path::new(env!("CARGO_BIN_EXE_regsweep")).parent().unwrap();
     Command::new("/bin/sh")
         .args(arguments)
         .env_clear()
-        .env("PATH", format!("{}:{}:/usr/bin:/bin", stubs.display(), binaries.display()))
+        .env("PATH", format!("{}:{}:{}:/usr/bin:/bin", stubs.display(), binaries.display(), recipes().display()))
         .env("LC_ALL", "C")
         .env("HOME", machine.checkout())
         .current_dir(machine.checkout())

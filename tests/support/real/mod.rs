@@ -128,6 +128,13 @@ impl RealRegistry {
         panic!("docker-registry did not answer within 30 s:\n{}", self.log());
     }
 
+    /// Ends the registry for good. Whoever starts it from here on, with its config, does so at this port.
+    pub(crate) fn leave_to_others(&mut self, port: u16) {
+        self.stop();
+        self.port = port;
+        self.write_config(&self.config(), Mode::Writable);
+    }
+
     /// Ends the registry; its storage stays.
     pub(crate) fn stop(&mut self) {
         if let Some(mut process) = self.process.take() {
