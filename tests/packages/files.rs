@@ -54,6 +54,11 @@ fn what_the_debian_package_holds_is_there() {
         "usr/share/zsh/vendor-completions/_regsweep",
         "usr/share/fish/vendor_completions.d/regsweep.fish",
         "usr/share/doc/regsweep/changelog.Debian.gz",
+        "usr/bin/regsweep-window",
+        "usr/lib/systemd/system/regsweep.service",
+        "usr/lib/systemd/system/regsweep.timer",
+        "etc/regsweep/read-only.conf",
+        "usr/share/doc/regsweep/docs/recipes/systemd/window.conf",
     ] {
         assert!(goes_to.contains(path), "{path} is not in the package: {goes_to:?}");
     }
