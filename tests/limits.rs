@@ -105,6 +105,7 @@ fn the_first_signal_has_it_finish_what_is_in_hand() {
         let human = String::from_utf8(done.stdout).unwrap();
         assert!(human.contains("stopped before the end; what was done is consistent"), "{human}");
         assert!(human.contains("Moved away"), "not freed yet: {human}");
+        assert!(!done.stderr.contains("freed"), "not freed yet: {}", done.stderr);
         // What went stays gone.
         let again = finish(gc(&tree, &["--format", "json"]));
         assert_eq!(again.code, 0, "{again:?}");
@@ -159,6 +160,8 @@ fn deleting_a_trash_ends_as_well() {
     let done = purge(&["--time-limit", "0s"]);
     assert_eq!(done.code, 5, "{done:?}");
     assert!(done.stderr.contains("what is left is deleted when this is run again"), "{}", done.stderr);
+    let told = String::from_utf8(done.stdout).unwrap();
+    assert!(told.contains(": 0 things deleted of ") && !told.contains('B'), "nothing is free yet: {told}");
     let runs = tree.regsweep().join("runs");
     assert!(holds_something(&runs));
     assert_eq!(purge(&[]).code, 0);

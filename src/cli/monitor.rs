@@ -284,6 +284,7 @@ fn what_was_done(is_dry: bool, exit: Exit, figures: &Figures) -> Option<String> 
     let verb = match (is_dry, figures.quarantine) {
         (true, false) => "would free",
         (true, true) => "would put aside",
+        (false, false) if figures.left_in_trash => "moved away",
         (false, false) => "freed",
         (false, true) => "put aside",
     };
@@ -322,6 +323,7 @@ mod tests {
             run: None,
             has_seen: true,
             quarantine: false,
+            left_in_trash: false,
             outcome: Outcome::Complete,
             scanned: Scanned::default(),
             garbage: removed,
@@ -346,6 +348,8 @@ mod tests {
             findings: [1, 0, 0],
             ..figures()
         };
+        let left = Figures { left_in_trash: true, ..figures() };
+        assert!(line("gc", false, Exit::Stopped, 1.0, Some(&left)).contains(": moved away 3.00 GiB"), "not freed yet");
         let kept = Figures { quarantine: true, ..figures() };
         let mut names = nothing.clone();
         names.removed.tags.count = 2;

@@ -369,11 +369,14 @@ fn delete(
         let purged = pool.install(|| sweep::purge(runs, run, &[], MOST, &meter, &findings));
         halted = purged.err();
         line.items = Some(line.items.unwrap_or_default() + meter.done());
-        line.bytes = Some(line.bytes.unwrap_or_default() + size);
-        lines.push(format!("run {}: {} deleted ({})", run.id, counted(meter.done(), "thing", "things"), bytes(size)));
+        let deleted = format!("run {}: {} deleted", run.id, counted(meter.done(), "thing", "things"));
         if halted.is_some() {
+            // How many bytes these had nobody has counted.
+            lines.push(format!("{deleted} of {items}"));
             break;
         }
+        line.bytes = Some(line.bytes.unwrap_or_default() + size);
+        lines.push(format!("{deleted} ({})", bytes(size)));
     }
     shown.finish();
     if lines.is_empty() {

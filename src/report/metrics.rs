@@ -28,6 +28,8 @@ pub struct Figures {
     pub has_seen: bool,
     /// Whether what goes is kept in the run's trash.
     pub quarantine: bool,
+    /// Whether some of what went could not be deleted in time and still takes its room.
+    pub left_in_trash: bool,
     /// How it ended.
     pub outcome: Outcome,
     /// What was looked at.
@@ -95,6 +97,7 @@ impl Figures {
             run: report.run.clone(),
             has_seen: !report.phases.is_empty(),
             quarantine: report.quarantine,
+            left_in_trash: report.left_in_trash,
             outcome: report.outcome,
             scanned: report.scanned,
             garbage: report.garbage,
