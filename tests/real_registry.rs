@@ -411,6 +411,40 @@ fn collects_beside_a_read_only_registry_that_is_probed() {
 }
 
 /// `--delete-untagged`, proven by the config.
+/// One wrong digit in the address: the registry there is read-only, and this storage is another one's, which is not.
+#[test]
+fn t61_another_registry_that_is_read_only_proves_nothing() {
+    let (image, other_image) = (Image::oci("here", AMD64, &[layer("here", 3_000)]), Image::oci("there", AMD64, &[]));
+    let mut here = RealRegistry::start();
+    here.push("team/app", "v1", &image);
+    let mut there = RealRegistry::start();
+    let root = here.root();
+    let root = root.to_str().unwrap();
+    let asked_there = |there: &RealRegistry, code: i32| report(code, &["--registry", &there.url(), root]);
+    for (what, says) in [
+        ("nothing", "it has no team/app:v1".to_owned()),
+        ("the same tag of another image", format!("team/app:v1 is {} there", other_image.digest())),
+    ] {
+        there.restart(Mode::ReadOnly);
+        let refused = asked_there(&there, 4);
+        assert_eq!(refused["read_only"]["proven"], false, "{what}");
+        let objection = refused["read_only"]["objections"][0].as_str().unwrap();
+        assert!(objection.contains("does not serve this storage") && objection.contains(&says), "{what}: {objection}");
+        there.restart(Mode::Writable);
+        there.push("team/app", "v1", &other_image);
+    }
+    // A copy cannot be told from it; and one that serves what is here is the right one.
+    there.push("team/app", "v1", &image);
+    there.restart(Mode::ReadOnly);
+    asked_there(&there, 0);
+    here.restart(Mode::ReadOnly);
+    asked_there(&here, 0);
+    // Where no tag can be asked for, nothing is said.
+    let tags = here.repository("team/app").join("_manifests/tags");
+    std::fs::remove_dir_all(tags).unwrap();
+    asked_there(&there, 0);
+}
+
 #[test]
 fn collects_untagged_images_by_the_config() {
     let mut story = story();

@@ -190,7 +190,10 @@ impl<'a> Monitor<'a> {
         let figures = self.figures.borrow();
         let is_plain = output::log_format() == LogFormat::Human;
         // A dry run's report is all that it is about; and where there is none, the error has said it all.
-        let has_said = exit == Exit::Done && (self.output.quiet || self.is_dry && is_plain);
+        let has_failed = matches!(exit, Exit::Failed | Exit::Usage);
+        let did_nothing = figures.as_ref().is_none_or(|figures| what_was_done(self.is_dry, exit, figures).is_none());
+        let has_said = exit == Exit::Done && (self.output.quiet || self.is_dry && is_plain)
+            || is_plain && has_failed && did_nothing;
         if has_said || is_plain && figures.is_none() {
             return;
         }

@@ -88,7 +88,10 @@ fn state(answer: &ProbeAnswer) -> Option<State> {
     match answer {
         ProbeAnswer::ReadOnly => Some(State::ReadOnly),
         ProbeAnswer::Writable => Some(State::Writable),
-        ProbeAnswer::CredentialsNeeded | ProbeAnswer::NobodyServes | ProbeAnswer::Unclear(_) => None,
+        ProbeAnswer::CredentialsNeeded
+        | ProbeAnswer::NobodyServes
+        | ProbeAnswer::OtherStorage(_)
+        | ProbeAnswer::Unclear(_) => None,
     }
 }
 
@@ -100,6 +103,7 @@ fn described(answer: &ProbeAnswer) -> String {
             "wants credentials: give user:password@ in the URL, or REGSWEEP_REGISTRY_AUTH".to_owned()
         }
         ProbeAnswer::NobodyServes => "does not answer: nobody serves there".to_owned(),
+        ProbeAnswer::OtherStorage(words) => format!("serves another storage: {words}"),
         ProbeAnswer::Unclear(words) => format!("gives no clear answer: {words}"),
     }
 }

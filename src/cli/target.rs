@@ -1,5 +1,6 @@
 //! REGISTRY and the evidence that it is read-only: options that commands share.
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -7,7 +8,8 @@ use anyhow::Context as _;
 use regsweep::config::RegistryConfig;
 use regsweep::interlock::brakes::Percent;
 use regsweep::interlock::evidence::{ReadOnly, Sources, gather};
-use regsweep::interlock::probe::{Credentials, RegistryUrl, probe};
+use regsweep::interlock::probe::{Credentials, RegistryUrl, probe_for};
+use regsweep::interlock::served::on_disk;
 use regsweep::registry::Registry;
 use regsweep::seam::Seam;
 use regsweep::threads;
@@ -121,7 +123,12 @@ impl Evidence {
             pull_through_state: opened.registry.has_above(3, "scheduler-state.json"),
             database_in_use: opened.registry.has_above(1, "lockfiles/database-in-use"),
         };
-        Ok(gather(&sources, &|url, credentials| probe(url, credentials, PROBE_TIMEOUT)))
+        let images = OnceCell::new();
+        let ask = |url: &RegistryUrl, credentials: Option<&Credentials>| {
+            let images = images.get_or_init(|| on_disk(&opened.registry));
+            probe_for(images, url, credentials, PROBE_TIMEOUT)
+        };
+        Ok(gather(&sources, &ask))
     }
 
     /// The options as they were given, for a command that is suggested.

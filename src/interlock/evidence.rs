@@ -154,7 +154,7 @@ impl Asked {
         match self.answer {
             ProbeAnswer::ReadOnly | ProbeAnswer::Writable | ProbeAnswer::CredentialsNeeded => true,
             ProbeAnswer::Unclear(_) => self.from_config,
-            ProbeAnswer::NobodyServes => false,
+            ProbeAnswer::NobodyServes | ProbeAnswer::OtherStorage(_) => false,
         }
     }
 }
@@ -234,6 +234,14 @@ impl ReadOnly {
             ProbeAnswer::ReadOnly => {
                 self.evidence(EvidenceKind::Probe, format!("{url} answers 405 to a push: it is in read-only mode"));
             }
+            ProbeAnswer::OtherStorage(words) if asked.given => self.object(
+                format!("the registry at {url} does not serve this storage: {words}"),
+                "Give the address of the registry that serves this folder. If it is the right one, somebody has changed \
+                 the folder or the registry since, and nothing is shown.",
+            ),
+            ProbeAnswer::OtherStorage(words) => {
+                self.advice.push(format!("the registry at {url}, the config's address, serves another storage: {words}"));
+            }
             ProbeAnswer::Writable => {
                 let remedy = if asked.from_config {
                     "Restart the registry with `storage.maintenance.readonly.enabled: true`, or stop it. If another \
@@ -287,7 +295,7 @@ impl ReadOnly {
                     ));
                 }
                 // An objection, or nothing that could be said for certain.
-                ProbeAnswer::Writable | ProbeAnswer::Unclear(_) => {}
+                ProbeAnswer::Writable | ProbeAnswer::OtherStorage(_) | ProbeAnswer::Unclear(_) => {}
             }
         }
         self.evidence(EvidenceKind::Stopped, detail);

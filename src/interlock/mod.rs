@@ -29,3 +29,4 @@
 pub mod brakes;
 pub mod evidence;
 pub mod probe;
+pub mod served;

@@ -30,11 +30,23 @@ use ureq::http::{Response, StatusCode};
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 
+use super::served::OnDisk;
+use crate::digest::Digest;
+
 /// The environment variable with `user:password` for the registry.
 pub const AUTH_VARIABLE: &str = "REGSWEEP_REGISTRY_AUTH";
 
 /// Repository and tag of the question. Both are valid names, and nobody has them.
 const QUESTION: &str = "regsweep/read-only-probe/manifests/probe";
+
+/// The kinds of manifests that a tag may point at. Without them 2.8 makes a manifest of schema 1 of what it has.
+const MEDIA_TYPES: [&str; 5] = [
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+    "application/vnd.docker.distribution.manifest.v1+prettyjws",
+];
 
 /// How much of an answer's body is read, in bytes. The registry's own answers have less than 300.
 const MAX_BODY: u64 = 4096;
@@ -305,8 +317,59 @@ pub enum ProbeAnswer {
     CredentialsNeeded,
     /// Nobody listens there: the connection was refused.
     NobodyServes,
+    /// A registry answers, and what it serves is not what lies on disk: in words, what it says of which image.
+    OtherStorage(String),
     /// Anything else, in words: what was seen and why it proves nothing.
     Unclear(String),
+}
+
+/// [`probe`], and a registry that is in read-only mode is asked for images that lie on disk
+/// ([`on_disk`](super::served::on_disk)).
+pub fn probe_for(images: &[OnDisk], url: &RegistryUrl, auth: Option<&Credentials>, timeout: Duration) -> ProbeAnswer {
+    let answer = probe(url, auth, timeout);
+    if answer != ProbeAnswer::ReadOnly {
+        return answer;
+    }
+    let mut wrong = None;
+    for image in images {
+        match served_digest(image, url, auth, timeout) {
+            Some(Ok(digest)) if digest == image.digest => return ProbeAnswer::ReadOnly,
+            Some(Ok(digest)) => wrong.get_or_insert(format!("{} is {digest} there", named(image))),
+            Some(Err(())) => wrong.get_or_insert(format!("it has no {}", named(image))),
+            // No clear answer: nothing is said.
+            None => return ProbeAnswer::ReadOnly,
+        };
+    }
+    wrong.map_or(ProbeAnswer::ReadOnly, ProbeAnswer::OtherStorage)
+}
+
+fn named(image: &OnDisk) -> String {
+    format!("{}:{}", image.repository, image.tag)
+}
+
+/// What a registry says that this tag points at: a digest, or that it does not have it; nothing if that is not clear.
+fn served_digest(
+    image: &OnDisk,
+    url: &RegistryUrl,
+    auth: Option<&Credentials>,
+    timeout: Duration,
+) -> Option<Result<Digest, ()>> {
+    let mut request = agent(url, timeout).head(format!("{url}/v2/{}/manifests/{}", image.repository, image.tag));
+    for media_type in MEDIA_TYPES {
+        request = request.header("accept", media_type);
+    }
+    if let Some(credentials) = auth {
+        request = request.header("authorization", credentials.basic());
+    }
+    let response = request.call().ok().filter(is_from_registry)?;
+    match response.status().as_u16() {
+        200 => {
+            let digest = response.headers().get("docker-content-digest")?.to_str().ok()?;
+            Some(Ok(digest.parse().ok()?))
+        }
+        404 => Some(Err(())),
+        _ => None,
+    }
 }
 
 /// Asks the registry at `url` whether it takes pushes, within `timeout` for everything together.
@@ -322,19 +385,7 @@ pub enum ProbeAnswer {
 /// of this machine. What could be lost is credentials, and those go there only if the operator gave them for that
 /// very address.
 pub fn probe(url: &RegistryUrl, auth: Option<&Credentials>, timeout: Duration) -> ProbeAnswer {
-    let tls =
-        TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).disable_verification(url.is_loopback()).build();
-    let agent: Agent = Agent::config_builder()
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .max_redirects_will_error(false)
-        .proxy(None)
-        .timeout_global(Some(timeout))
-        .max_response_header_size(MAX_HEAD)
-        .user_agent(concat!("regsweep/", env!("CARGO_PKG_VERSION")))
-        .tls_config(tls)
-        .build()
-        .into();
+    let agent = agent(url, timeout);
     let authorization = auth.map(Credentials::basic);
     let mut request = agent.put(format!("{url}/v2/{QUESTION}"));
     if let Some(value) = &authorization {
@@ -381,6 +432,22 @@ pub fn probe(url: &RegistryUrl, auth: Option<&Credentials>, timeout: Duration) -
         }
         _ => ProbeAnswer::Unclear(words(status)),
     }
+}
+
+fn agent(url: &RegistryUrl, timeout: Duration) -> Agent {
+    let tls =
+        TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).disable_verification(url.is_loopback()).build();
+    Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .proxy(None)
+        .timeout_global(Some(timeout))
+        .max_response_header_size(MAX_HEAD)
+        .user_agent(concat!("regsweep/", env!("CARGO_PKG_VERSION")))
+        .tls_config(tls)
+        .build()
+        .into()
 }
 
 /// A 405 that a registry sent: read-only mode, unless it says otherwise.

@@ -81,7 +81,7 @@ impl Scene {
             ("WRITABLE", format!("{at}/bin/restart ''")),
             ("GC_OPTIONS", "--quiet --delete-untagged".to_owned()),
             ("LOCK", format!("{at}/lock")),
-            ("WAIT", "20s".to_owned()),
+            ("WAIT", "60s".to_owned()),
             ("MIN_FREE", "1".to_owned()),
             ("PAUSE", "0".to_owned()),
         ]);

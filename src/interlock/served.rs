@@ -1,0 +1,97 @@
+//! Does the registry that answers serve the folder that is to be collected?
+//!
+//! One that is read-only proves nothing about another one's storage, and between two addresses lies one wrong digit. So
+//! it is asked for images that lie on disk: `HEAD /v2/<name>/manifests/<tag>` (distribution spec, "Pulling manifests"),
+//! whose answer has the digest in `Docker-Content-Digest`. It serves this storage if one of them is what the tag's link
+//! says; it serves another if it clearly says otherwise of all. Where there is no tag to ask for, or no clear answer,
+//! nothing is said.
+//!
+//! A copy of this storage, or a mirror of it, cannot be told from it.
+
+use std::path::Path;
+
+use crate::digest::Digest;
+use crate::layout::{
+    CURRENT, DATA, Item, LAYERS, LINK, MANIFESTS, REPOSITORIES, RepositoryName, TAGS, TagName, UPLOADS, component,
+    repository_dir,
+};
+use crate::registry::{Kind, Registry, Unreadable};
+
+/// How many images are asked for at most.
+const ASKED: usize = 4;
+/// How many folders are listed at most to find them, however large the registry is: this is inside the window.
+const FOLDERS: usize = 200;
+/// How many tags of a repository are looked at.
+const TAGS_LOOKED_AT: usize = 4;
+/// How many images are enough to choose from.
+const ENOUGH: usize = 8;
+
+/// An image on disk that a registry which serves it can deliver by its tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OnDisk {
+    /// Its repository.
+    pub repository: RepositoryName,
+    /// Its tag.
+    pub tag: TagName,
+    /// What the tag points at.
+    pub digest: Digest,
+    modified: i64,
+}
+
+/// The newest images of the first repositories that are found. What cannot be read is passed over: it is no image to
+/// ask for.
+pub fn on_disk(registry: &Registry) -> Vec<OnDisk> {
+    let mut found = Vec::new();
+    let (mut pending, mut opened) = (vec![String::new()], 0);
+    while let Some(name) = pending.pop() {
+        opened += 1;
+        if opened > FOLDERS || found.len() >= ENOUGH {
+            break;
+        }
+        // A folder that cannot be listed is for the scan to say.
+        let Ok(below) = names_in(registry, &Path::new(REPOSITORIES).join(&name)) else { continue };
+        if below.iter().any(|name| name == MANIFESTS)
+            && let Ok(repository) = RepositoryName::parse(&name)
+        {
+            found.extend(images_of(registry, &repository));
+        }
+        let is_name = |name: &&String| !name.starts_with('_') && ![MANIFESTS, LAYERS, UPLOADS].contains(&name.as_str());
+        let path = |below: &String| if name.is_empty() { below.clone() } else { format!("{name}/{below}") };
+        pending.extend(below.iter().filter(is_name).map(path));
+    }
+    found.sort_by(|a, b| b.modified.cmp(&a.modified).then_with(|| a.repository.as_str().cmp(b.repository.as_str())));
+    found.truncate(ASKED);
+    found
+}
+
+fn images_of(registry: &Registry, repository: &RepositoryName) -> Vec<OnDisk> {
+    let tags = repository_dir(repository).join(MANIFESTS).join(TAGS);
+    let names = names_in(registry, &tags).unwrap_or_default();
+    let images = names.into_iter().take(TAGS_LOOKED_AT).filter_map(|name| {
+        let tag = TagName::parse(&name).ok()?;
+        let link = tags.join(&name).join(CURRENT).join(LINK);
+        let content = registry.v2().read(&link, 1024).ok()??;
+        let digest: Digest = std::str::from_utf8(&content.bytes).ok()?.parse().ok()?;
+        let is_there = |path: &Path| matches!(registry.v2().look(path), Ok(Some(looked)) if looked.kind == Kind::File);
+        let revision = Item::Revision(repository.clone(), digest.clone()).path().join(LINK);
+        let can_be_pulled = is_there(&revision) && is_there(&Item::Blob(digest.clone()).path().join(DATA));
+        let modified = content.stamp.modified().0;
+        can_be_pulled.then(|| OnDisk { repository: repository.clone(), tag, digest, modified })
+    });
+    images.collect()
+}
+
+fn names_in(registry: &Registry, path: &Path) -> Result<Vec<String>, Unreadable> {
+    let mut names = Vec::new();
+    if let Some(dir) = registry.v2().open(path)? {
+        dir.for_each(|name, kind| {
+            if matches!(kind, Kind::Directory | Kind::SymbolicLink)
+                && let Some(name) = component(name).to_str()
+            {
+                names.push(name.to_owned());
+            }
+        })?;
+    }
+    names.sort();
+    Ok(names)
+}
