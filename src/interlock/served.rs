@@ -12,8 +12,7 @@ use std::path::Path;
 
 use crate::digest::Digest;
 use crate::layout::{
-    CURRENT, DATA, Item, LAYERS, LINK, MANIFESTS, REPOSITORIES, RepositoryName, TAGS, TagName, UPLOADS, component,
-    repository_dir,
+    CURRENT, DATA, Item, LINK, MANIFESTS, REPOSITORIES, RepositoryName, TAGS, TagName, component, repository_dir,
 };
 use crate::registry::{Kind, Registry, Unreadable};
 
@@ -55,7 +54,8 @@ pub fn on_disk(registry: &Registry) -> Vec<OnDisk> {
         {
             found.extend(images_of(registry, &repository));
         }
-        let is_name = |name: &&String| !name.starts_with('_') && ![MANIFESTS, LAYERS, UPLOADS].contains(&name.as_str());
+        // Names that begin so are never repositories, but parts of one.
+        let is_name = |name: &&String| !name.starts_with('_');
         let path = |below: &String| if name.is_empty() { below.clone() } else { format!("{name}/{below}") };
         pending.extend(below.iter().filter(is_name).map(path));
     }
