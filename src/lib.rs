@@ -7,6 +7,7 @@ pub mod check;
 pub mod collect;
 pub mod config;
 pub mod digest;
+pub mod exit;
 pub mod finding;
 pub mod halt;
 pub mod interlock;

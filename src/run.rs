@@ -4,12 +4,14 @@
 //! to an [`Ended`]: what went wrong is in it as a [`Complaint`] and among the findings, so that every run has a report.
 
 mod book;
+mod ended;
 
 use std::io;
 use std::path::Path;
 use std::time::Instant;
 
 use book::{Book, tell_what_was_done};
+pub use ended::{Complaint, Ended, How, Leftover, Outcome};
 use jiff::Timestamp;
 
 use crate::check::{self, Checked};
@@ -23,7 +25,7 @@ use crate::layout::{Item, REGSWEEP, shown_path};
 use crate::plan::{Plan, Totals};
 use crate::progress::{Phase, Watch};
 use crate::registry::Registry;
-use crate::sweep::{self, Lock, LockError, Remembered, Run, Runs, State, SweepError, Swept, Unrecovered};
+use crate::sweep::{self, Left, Lock, LockError, Remembered, Run, Runs, State, SweepError, Swept, Unrecovered};
 use crate::usage::{self, Usage};
 
 /// The path of a finding about the whole registry, relative to the `v2` folder like all others.
@@ -32,6 +34,8 @@ const WHOLE: &str = ".";
 /// What the operator asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Options<'a> {
+    /// The command that asks for this: `gc` or `rm`.
+    pub command: &'static str,
     /// What is to go.
     pub collect: collect::Options<'a>,
     /// What goes is kept in the run's trash.
@@ -46,67 +50,6 @@ pub struct Options<'a> {
     pub window_began: Instant,
     /// Whether somebody wants to know where the bytes are. That takes a look at every blob, before anything is moved.
     pub wants_usage: bool,
-}
-
-/// How a run ended that did not do what it was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum How {
-    /// Nothing was touched.
-    Refused,
-    /// Nothing was touched, because something that was named is not there.
-    NotThere,
-    /// Somebody was writing; what was done is consistent.
-    Stopped,
-    /// Something did not work; what was done is consistent.
-    Failed,
-}
-
-impl How {
-    /// The exit code that says so.
-    pub const fn exit_code(self) -> u8 {
-        match self {
-            How::Failed | How::NotThere => 1,
-            How::Refused => 4,
-            How::Stopped => 5,
-        }
-    }
-}
-
-/// Why a run did not do what it was asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Complaint {
-    /// How it ended.
-    pub how: How,
-    /// One sentence or two for a person.
-    pub text: String,
-}
-
-/// A run that has ended, one way or the other.
-#[derive(Debug, Default)]
-pub struct Ended {
-    /// What was seen and decided; `None` if it did not come to that.
-    pub collection: Option<Collection>,
-    /// Where the bytes were before anything was done; `None` if nobody asked.
-    pub usage: Option<Usage>,
-    /// What was done; `None` if nothing was.
-    pub swept: Option<Swept>,
-    /// What is gone.
-    pub removed: Totals,
-    /// Why it is not what was asked for.
-    pub complaint: Option<Complaint>,
-}
-
-impl Options<'_> {
-    /// The command that asks for this: who has named something wants it gone.
-    fn command(&self) -> &'static str {
-        if self.collect.policy.request.names.is_empty() { "gc" } else { "rm" }
-    }
-}
-
-impl Ended {
-    fn early(complaint: Complaint) -> Ended {
-        Ended { complaint: Some(complaint), ..Ended::default() }
-    }
 }
 
 /// A complaint, noted among the findings as well.
@@ -214,7 +157,16 @@ fn look_for_other_runs(registry: &Registry, findings: &Findings) {
                         run.id
                     )),
                     State::Foreign => note(format!("a sweep would be refused: {}", Unrecovered::Foreign(run.id))),
-                    State::Finished | State::Kept | State::HalfPurged => {}
+                    State::Unpurged => note(format!(
+                        "run {} has left all that it moved away in its trash; the next sweep deletes it, `trash purge` \
+                         deletes it now, `trash restore` puts it back",
+                        run.id
+                    )),
+                    State::HalfPurged => note(format!(
+                        "run {} has left something in its trash; the next sweep deletes it, `trash purge` deletes it now",
+                        run.id
+                    )),
+                    State::Finished | State::Kept => {}
                 }
             }
         }
@@ -234,8 +186,8 @@ pub fn real_run_telling(
     watch: &dyn Watch,
     decided: &dyn Fn(&Plan),
 ) -> Ended {
-    let (command, window_began) = (options.command(), options.window_began);
-    let book = Book { registry, command, at: options.at, window_began, findings, quarantine: options.quarantine };
+    let Options { command, at, window_began, quarantine, .. } = options;
+    let book = Book { registry, command, at, window_began, findings, quarantine };
     let Locked { runs, unfinished, lock } = match lock_up(&book, watch) {
         Ok(locked) => locked,
         Err(complaint) => return Ended::early(complaint),
@@ -268,10 +220,11 @@ pub fn real_run_telling(
         decided(&collection.plan);
         if !collection.plan.is_empty() {
             let how = sweep::Options {
-                quarantine: options.quarantine,
+                command,
+                quarantine,
                 delete_untagged: options.collect.policy.delete_untagged,
                 deleters: options.deleters,
-                window_began: options.window_began,
+                window_began,
             };
             carry_out(registry, &collection.inventory, &collection.plan, how, findings, watch, &mut ended);
         }
@@ -371,7 +324,7 @@ pub fn check(
 fn in_trash_of(runs: &[Run], digest: &Digest) -> Option<String> {
     let path = Item::Blob(digest.clone()).path();
     let holds_it = |run: &&Run| {
-        let trash = run.trash().ok().flatten().filter(|_| run.state() == State::Kept);
+        let trash = run.trash().ok().flatten().filter(|_| run.can_be_restored());
         trash.is_some_and(|trash| matches!(trash.open(&path), Ok(Some(_))))
     };
     runs.iter().rev().find(holds_it).map(|run| run.id.to_string())
@@ -394,7 +347,7 @@ pub fn repair(
 ) -> Repaired {
     let Mending { at, window_began, .. } = options;
     let book = Book { registry, command: "check", at, window_began, findings, quarantine: true };
-    let Locked { runs, unfinished, lock } = match lock_up(&book, watch) {
+    let Locked { runs, lock, .. } = match lock_up(&book, watch) {
         Ok(locked) => locked,
         Err(complaint) => return Repaired { complaint: Some(complaint), ..Repaired::default() },
     };
@@ -413,6 +366,7 @@ pub fn repair(
         ended.complaint = Some(complain(How::Refused, brake.to_string(), findings));
     } else if !checked.repair.plan.is_empty() {
         let how = sweep::Options {
+            command: book.command,
             quarantine: true,
             delete_untagged: false,
             deleters: options.deleters,
@@ -420,7 +374,7 @@ pub fn repair(
         };
         carry_out(registry, &checked.inventory, &checked.repair.plan, how, findings, watch, &mut ended);
     }
-    purge_unfinished(&runs, &unfinished, options.deleters, findings, watch, &mut ended);
+    // What earlier runs have left in their trash stays there: it may be what is missing.
     drop(lock);
     tell_what_was_done(&mut line, &ended);
     line.seconds = Some(book.window_began.elapsed().as_secs_f64());
@@ -465,11 +419,17 @@ fn carry_out(
 
 /// What a run leaves to the next that had to end before its end.
 fn halted_late(cause: Cause, swept: &Swept) -> String {
-    let trash = "some of what went is still in its trash, and the next run deletes it, as `regsweep trash purge` does";
-    match (swept.is_complete, swept.is_left_in_trash) {
-        (true, _) => format!("{cause} when everything was moved away: {trash}"),
-        (false, true) => format!("{cause}: what is left is whole, and the next run goes on with it; {trash}"),
-        (false, false) => format!("{cause}: what is left is whole, and the next run goes on with it"),
+    let trash = match swept.left_in_trash {
+        Left::Nothing => None,
+        Left::Some => Some("some of what went is still in its trash, and the next run deletes it"),
+        Left::All => Some("all of what went is still in its trash, and the next run deletes it"),
+    };
+    match (swept.is_complete, trash) {
+        (true, trash) => {
+            format!("{cause} when everything was moved away: {}", trash.unwrap_or("nothing is left to do"))
+        }
+        (false, Some(trash)) => format!("{cause}: what is left is whole, and the next run goes on with it; {trash}"),
+        (false, None) => format!("{cause}: what is left is whole, and the next run goes on with it"),
     }
 }
 
@@ -483,8 +443,18 @@ fn purge_unfinished(
     ended: &mut Ended,
 ) {
     for run in unfinished {
-        if let Err(Halted(cause)) = sweep::purge(runs, run, &[], deleters, &watch.begin(Phase::Purge), findings) {
-            let text = format!("{cause} while the trash of run {} was deleted; the next run deletes the rest", run.id);
+        let (id, meter) = (&run.id, watch.begin(Phase::Purge));
+        let was_whole = run.state() == State::Unpurged;
+        let swept = run.progress.swept.unwrap_or_default();
+        if was_whole {
+            meter.expect(swept.0);
+        }
+        let purged = sweep::purge(runs, run, &[], deleters, &meter, findings);
+        let is_left = !runs.find(id).is_ok_and(|run| run.is_none_or(|run| run.state() == State::Finished));
+        let bytes = (was_whole && !is_left).then_some(swept.1);
+        ended.earlier.push(Leftover { run: id.to_string(), items: meter.done(), bytes, is_left });
+        if let Err(Halted(cause)) = purged {
+            let text = format!("{cause} while the trash of run {id} was deleted; the next run deletes the rest");
             ended.complaint.get_or_insert_with(|| complain(How::Stopped, text, findings));
         }
     }

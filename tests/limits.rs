@@ -110,10 +110,37 @@ fn the_first_signal_has_it_finish_what_is_in_hand() {
         let again = finish(gc(&tree, &["--format", "json"]));
         assert_eq!(again.code, 0, "{again:?}");
         let again: Value = serde_json::from_slice(&again.stdout).unwrap();
-        let message = again["findings"][0]["message"].as_str().unwrap();
-        assert!(message.contains("cut off while it deleted its trash"), "{message}");
+        // And what it had left is deleted, and said to be.
+        let earlier = &again["earlier_trash"][0];
+        assert_eq!((&earlier["run"], &earlier["is_left"]), (&report["run"], &false.into()));
+        let removed = &report["removed"];
+        let bytes = removed["blobs"]["bytes"].as_u64().unwrap() + removed["uploads"]["bytes"].as_u64().unwrap();
+        assert_eq!(earlier["bytes"].as_u64(), Some(bytes));
         is_collected(&tree, &self::tree());
     }
+}
+
+/// Whoever stops a run because it takes the wrong things gets them back: nothing of it is deleted yet.
+#[test]
+fn what_a_stopped_run_has_moved_can_be_restored() {
+    let tree = tree();
+    let runs = tree.regsweep().join("runs");
+    let before = tree.objects();
+    let slow = ["--max-ops-per-second", "150", "--jobs", "1"];
+    let done = signalled(gc(&tree, &slow), &[(Signal::TERM, &|| holds_something(&runs))]);
+    assert_eq!(done.code, 5, "{done:?}");
+    let root = tree.root();
+    let root = root.to_str().unwrap();
+    let human = String::from_utf8(done.stdout).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+    let command = format!("regsweep trash restore --registry-stopped {root} ");
+    assert!(human.contains(&command) && human.contains("the next run deletes it"), "{human}");
+    let dry = finish(regsweep(&["gc", "--dry-run", root]));
+    assert!(dry.text().contains("has left all that it moved away in its trash"), "{}", dry.text());
+    let listed = finish(regsweep(&["trash", "list", root]));
+    assert!(listed.text().contains("unpurged"), "{}", listed.text());
+    assert_ne!(tree.objects(), before);
+    assert_eq!(finish(regsweep(&["trash", "restore", "--registry-stopped", root, "latest"])).code, 0);
+    assert_eq!(tree.objects(), before);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use regsweep::cache::schedule::STATE;
 use regsweep::policy::{Limits, parse_size};
 
 use super::Failure;
-use super::target::{Age, Evidence, Target};
+use super::target::{Age, Opened};
 
 /// How much of a cache stays.
 #[derive(Debug, clap::Args)]
@@ -46,11 +46,10 @@ impl Cache {
     ///
     /// What a cache loses can be fetched again; what any other registry loses cannot. So nothing else is taken for a
     /// cache: where a config is given it decides, otherwise the state file that every cache writes.
-    pub(crate) fn limits(&self, target: &Target, evidence: &Evidence) -> Result<Option<Limits>, Failure> {
+    pub(crate) fn limits(&self, opened: &Opened) -> Result<Option<Limits>, Failure> {
         if self.cache_max_size.is_none() && self.cache_max_age.is_none() {
             return Ok(None);
         }
-        let opened = target.open(evidence.config())?;
         let has_state = opened.registry.storage_root_with(STATE).is_some();
         let is_configured = match (opened.is_configured_as_cache(), has_state) {
             (Some(true), _) => true,

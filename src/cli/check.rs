@@ -236,7 +236,7 @@ fn run(args: &Args, monitor: &Monitor<'_>, began: Began) -> Result<Exit, Failure
     let Repaired { checked, swept, removed, complaint, line } = ended;
     let nothing = Plan::default();
     let plan = checked.as_ref().map_or(&nothing, |checked| &checked.repair.plan);
-    let outcome = work::outcome(complaint.as_ref(), swept.as_ref());
+    let outcome = Outcome::of(complaint.as_ref(), swept.as_ref());
     let mended = swept.as_ref().map_or(0, |swept| swept.mended);
     let left = afterwards.as_ref().map(|(checked, _)| checked);
     let mut report = Report {
@@ -265,6 +265,7 @@ fn run(args: &Args, monitor: &Monitor<'_>, began: Began) -> Result<Exit, Failure
         window_seconds: swept.as_ref().map(|swept| swept.window_seconds),
         quarantine: true,
         left_in_trash: false,
+        earlier_trash: Vec::new(),
         outcome,
         advice: Vec::new(),
     };
@@ -294,7 +295,7 @@ fn halted_reading(checked: &Checked, halt: &Halt) -> Option<Complaint> {
 
 /// A repair is remembered once it is known what is left.
 fn remember(registry: &Registry, line: Remembered, complaint: Option<&Complaint>, done: Exit) {
-    let exit_code = Some(complaint.map_or(done as u8, |complaint| complaint.how.exit_code()));
+    let exit_code = Some(complaint.map_or(done, |complaint| complaint.how.exit()).code());
     if let Err(error) = sweep::record_late(registry, &Remembered { exit_code, ..line }) {
         output::error(&format!("this run cannot be remembered: {error}"));
     }

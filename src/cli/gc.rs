@@ -15,7 +15,7 @@ use super::monitor::Monitor;
 use super::names::Names;
 use super::output;
 use super::target::{self, Age, Evidence, Share, Target};
-use super::work::{Began, Output, Work};
+use super::work::{self, Began, Output, Work};
 use super::{Exit, Failure};
 
 /// The registry's own default, of its upload purger.
@@ -122,9 +122,9 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
 
 fn run(args: &Args, monitor: &Monitor<'_>, began: Began) -> Result<Exit, Failure> {
     let mut policy = args.names.policy(args.delete_untagged)?;
-    policy.cache = args.cache.limits(&args.target, &args.evidence)?;
+    let opened = work::open(&args.target, &args.evidence, &args.load, monitor)?;
+    policy.cache = args.cache.limits(&opened)?;
     let work = Work {
-        command: "gc",
         target: &args.target,
         evidence: &args.evidence,
         output: &args.output,
@@ -133,16 +133,16 @@ fn run(args: &Args, monitor: &Monitor<'_>, began: Began) -> Result<Exit, Failure
         dry_run: args.dry_run,
         jobs: args.jobs,
         halt: args.limits.halt(began),
-        load: &args.load,
         options: options(args, &policy, began),
     };
-    work.run(&|_| {}, &|report, has_ended_early| advice(args, report, has_ended_early))
+    work.run(&opened, &|_| {}, &|report, has_ended_early| advice(args, report, has_ended_early))
 }
 
 fn options<'a>(args: &Args, policy: &'a Policy, began: Began) -> run::Options<'a> {
     let now = began.at.as_second();
     let min_age = args.min_age.as_ref().map_or(0, |age| age.seconds);
     run::Options {
+        command: "gc",
         collect: collect::Options {
             policy,
             uploads_older_than: args.uploads_older_than.seconds,

@@ -28,23 +28,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use output::LogFormat;
-
-/// How a command ended, for the shell. The same in every format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Exit {
-    /// Done, nothing wrong.
-    Done = 0,
-    /// Failed.
-    Failed = 1,
-    /// Wrong usage, or REGISTRY is no registry.
-    Usage = 2,
-    /// Done, but damage was found that touches a tagged image or that made the sweep keep more than it should.
-    Damage = 3,
-    /// Refused; nothing was touched.
-    Refused = 4,
-    /// Stopped early; what was done is consistent.
-    Stopped = 5,
-}
+use regsweep::exit::Exit;
 
 /// An error with the exit code that belongs to it.
 #[derive(Debug)]
@@ -162,7 +146,7 @@ pub(crate) fn main() -> ExitCode {
         output::error(&format!("{:#}", failure.error));
         failure.exit
     });
-    ExitCode::from(exit as u8)
+    ExitCode::from(exit.code())
 }
 
 #[cfg(test)]

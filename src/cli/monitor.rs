@@ -148,7 +148,7 @@ impl<'a> Monitor<'a> {
             began: seconds(self.began.at),
             ended: seconds(ended),
             seconds: self.began.window.elapsed().as_secs_f64(),
-            exit_code: exit as u8,
+            exit_code: exit.code(),
             last_success: self.last_success(path, registry.as_ref(), figures.as_ref(), exit, seconds(ended)),
             figures: figures.as_ref(),
             trash: registry.as_ref().and_then(|registry| trash(registry).ok()),
@@ -212,7 +212,7 @@ impl<'a> Monitor<'a> {
             registry: &self.registry,
             run: figures.and_then(|figures| figures.run.as_deref()),
             dry_run: self.is_dry,
-            exit_code: exit as u8,
+            exit_code: exit.code(),
             seconds: elapsed,
             window_seconds: figures.and_then(|figures| figures.window_seconds),
             blobs: totals.map_or(0, |totals| totals.blobs.count),
@@ -272,7 +272,7 @@ fn line(command: &str, is_dry: bool, exit: Exit, elapsed: f64, figures: Option<&
         parts.extend((warnings > 0).then(|| counted(warnings, "warning", "warnings")));
     }
     let what = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) };
-    let code = if exit == Exit::Done { String::new() } else { format!(" (exit code {})", exit as u8) };
+    let code = if exit == Exit::Done { String::new() } else { format!(" (exit code {})", exit.code()) };
     format!("{command}{flag} {how}{what}{code}")
 }
 
@@ -300,6 +300,11 @@ fn what_was_done(is_dry: bool, exit: Exit, figures: &Figures) -> Option<String> 
         let verb = if is_dry { "would take out" } else { "took out" };
         parts.push(format!("{verb} {}", counted(totals.things(), "name or link", "names and links")));
     }
+    if !figures.earlier_trash.is_empty() {
+        let sizes: Option<u64> = figures.earlier_trash.iter().map(|earlier| earlier.bytes).sum();
+        let what = sizes.map_or_else(|| "what".to_owned(), |size| format!("{} that", bytes(size)));
+        parts.push(format!("deleted {what} an earlier run had left in its trash"));
+    }
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
@@ -313,7 +318,7 @@ fn pulls(check: &CheckFigures) -> String {
 #[cfg(test)]
 mod tests {
     use regsweep::plan::Totals;
-    use regsweep::report::Scanned;
+    use regsweep::report::{Leftover, Scanned};
 
     use super::*;
 
@@ -327,6 +332,7 @@ mod tests {
             has_seen: true,
             quarantine: false,
             left_in_trash: false,
+            earlier_trash: Vec::new(),
             outcome: Outcome::Complete,
             scanned: Scanned::default(),
             garbage: removed,
@@ -354,6 +360,9 @@ mod tests {
         let left = Figures { left_in_trash: true, ..figures() };
         assert!(line("gc", false, Exit::Stopped, 1.0, Some(&left)).contains(": moved away 3.00 GiB"), "not freed yet");
         let kept = Figures { quarantine: true, ..figures() };
+        let leftover = |bytes| Leftover { run: "r".to_owned(), items: 3, bytes, is_left: false };
+        let earlier = Figures { findings: [0; 3], earlier_trash: vec![leftover(Some(1 << 30)); 2], ..nothing.clone() };
+        let uncounted = Figures { earlier_trash: vec![leftover(Some(1)), leftover(None)], ..earlier.clone() };
         let mut names = nothing.clone();
         names.removed.tags.count = 2;
         let check = CheckFigures {
@@ -396,6 +405,18 @@ mod tests {
                 Exit::Refused,
                 Some(&nothing),
                 "gc refused after 3.2 s, nothing was touched: 1 error (exit code 4)",
+            ),
+            (
+                false,
+                Exit::Done,
+                Some(&earlier),
+                "gc done in 3.2 s: freed nothing, deleted 2.00 GiB that an earlier run had left in its trash",
+            ),
+            (
+                false,
+                Exit::Done,
+                Some(&uncounted),
+                "gc done in 3.2 s: freed nothing, deleted what an earlier run had left in its trash",
             ),
             (false, Exit::Done, Some(&names), "gc done in 3.2 s: took out 2 names and links"),
             (

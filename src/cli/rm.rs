@@ -11,7 +11,7 @@ use regsweep::threads::MOST;
 use super::limits::Load;
 use super::monitor::Monitor;
 use super::target::{self, Evidence, Target};
-use super::work::{Began, Format, Output, Work};
+use super::work::{self, Began, Format, Output, Work};
 use super::{Exit, Failure, output};
 
 const EXAMPLES: &str = "\
@@ -94,9 +94,9 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
 fn run(args: &Args, monitor: &Monitor<'_>, began: Began) -> Result<Exit, Failure> {
     let request = Request { names: args.names.clone(), is_recursive: args.recursive };
     let policy = Policy { request, ..Policy::default() };
+    let opened = work::open(&args.target, &args.evidence, &args.load, monitor)?;
     let scope = if args.collect { Scope::Everything } else { Scope::Named };
     let work = Work {
-        command: "rm",
         target: &args.target,
         evidence: &args.evidence,
         output: &args.output,
@@ -105,8 +105,8 @@ fn run(args: &Args, monitor: &Monitor<'_>, began: Began) -> Result<Exit, Failure
         dry_run: args.dry_run,
         jobs: args.jobs,
         halt: Halt::never(),
-        load: &args.load,
         options: run::Options {
+            command: "rm",
             collect: collect::Options {
                 policy: &policy,
                 uploads_older_than: collect::UPLOADS_OLDER_THAN,
@@ -125,7 +125,7 @@ fn run(args: &Args, monitor: &Monitor<'_>, began: Began) -> Result<Exit, Failure
             wants_usage: false,
         },
     };
-    work.run(&|plan| tell(args, plan), &|report, has_ended_early| advice(args, report, has_ended_early))
+    work.run(&opened, &|plan| tell(args, plan), &|report, has_ended_early| advice(args, report, has_ended_early))
 }
 
 /// Names what goes, before it does: where the result is for a program, on standard error.

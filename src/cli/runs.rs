@@ -124,7 +124,11 @@ impl<'a> Listed<'a> {
             (Some(5), _) => "stopped",
             (Some(_), _) => "failed",
             (None, Some(Fate::AtWork)) => "at work",
-            (None, Some(Fate::CutOff | Fate::Restored)) if self.outcome.is_none() => "cut off",
+            (None, Some(Fate::CutOff | Fate::Unpurged | Fate::HalfPurged | Fate::Restored))
+                if self.outcome.is_none() =>
+            {
+                "cut off"
+            }
             (None, _) if self.outcome.as_deref() == Some(sweep::COMPLETE) => "done",
             (None, _) => "-",
         }
@@ -136,6 +140,11 @@ impl<'a> Listed<'a> {
         Some(match self.fate? {
             Fate::Kept => format!("kept as run {run}: trash restore, trash purge"),
             Fate::CutOff => format!("run {run} was cut off: the next gc puts back what it had moved"),
+            Fate::Unpurged => {
+                format!(
+                    "run {run} left all it moved away in its trash: the next gc deletes it, trash restore, trash purge"
+                )
+            }
             Fate::HalfPurged => format!("the trash of run {run} is half deleted: the next gc deletes the rest"),
             Fate::Foreign => format!("run {run} was made by another version of regsweep"),
             Fate::Restored => format!("run {run} was put back"),

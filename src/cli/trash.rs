@@ -1,35 +1,47 @@
 //! `regsweep trash`: what runs with `--quarantine` have put aside.
 
+mod list;
+mod restore;
+
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context as _, anyhow};
 use jiff::Timestamp;
-use regsweep::cache::schedule::STATE;
+use regsweep::exit::Exit;
 use regsweep::finding::Findings;
 use regsweep::halt::{Halt, Halted};
-use regsweep::layout::shown_path;
 use regsweep::progress::{Phase, Watch};
 use regsweep::registry::Registry;
 use regsweep::report::human::{bytes, counted};
+use regsweep::run::Outcome;
 use regsweep::sweep::{self, LockError, Remembered, Run, RunId, Runs, State};
 use regsweep::threads::MOST;
-use serde::Serialize;
+use restore::Wish;
 
+use super::Failure;
 use super::limits::{Limits, Load};
 use super::output;
 use super::progress::{Look, Shown};
 use super::target::{self, Age, Evidence, Opened, Target};
 use super::work::Began;
-use super::{Exit, Failure};
+
+/// The name of the last run that will do.
+const LATEST: &str = "latest";
 
 const LIST_EXAMPLES: &str = "\
 Examples:
   Which runs can be taken back, and how many bytes do they hold?
-    regsweep trash list /var/lib/registry";
+    regsweep trash list /var/lib/registry
+
+  What exactly lies in the trash of the last one?
+    regsweep trash list -v /var/lib/registry latest";
 
 const RESTORE_EXAMPLES: &str = "\
 Examples:
+  What would come back?
+    regsweep trash restore --dry-run /var/lib/registry latest
+
   Take a run back, while the registry is read-only:
     regsweep trash restore --registry http://127.0.0.1:5000 \\
       /var/lib/registry 20260315T021501Z-0004711";
@@ -50,6 +62,14 @@ pub(crate) enum Command {
     List {
         #[command(flatten)]
         target: Target,
+        /// Only these runs [default: all]
+        ///
+        /// Their names, the beginning of one that no other has, or `latest`.
+        #[arg(value_name = "RUN")]
+        runs: Vec<String>,
+        /// List what lies in them as well, a thing a line
+        #[arg(short, long, help_heading = "Output")]
+        verbose: bool,
         /// What to print: human or json
         #[arg(long, value_name = "FORMAT", default_value = "human", hide_possible_values = true)]
         #[arg(help_heading = "Output")]
@@ -63,9 +83,12 @@ pub(crate) enum Command {
     Restore {
         #[command(flatten)]
         target: Target,
-        /// The run, as `trash list` names it
+        /// The run, as `trash list` names it; the beginning of its name; or `latest`
         #[arg(value_name = "RUN")]
-        run: String,
+        run: Option<String>,
+        /// Say what would come back, and change nothing; no evidence is needed
+        #[arg(short = 'd', long)]
+        dry_run: bool,
         /// Put images back as well that cannot be pulled then
         ///
         /// Later runs have taken something that they need, so they cannot be pulled until they are pushed again.
@@ -82,8 +105,13 @@ pub(crate) enum Command {
         #[command(flatten)]
         target: Target,
         /// Only these runs [default: all]
+        ///
+        /// Their names, or the beginning of one that no other has.
         #[arg(value_name = "RUN")]
         runs: Vec<String>,
+        /// Say what would be deleted, and change nothing
+        #[arg(short = 'd', long)]
+        dry_run: bool,
         /// Only runs that began longer ago than this
         #[arg(long, value_name = "D")]
         older_than: Option<Age>,
@@ -104,102 +132,84 @@ pub(crate) enum Format {
 
 pub(crate) fn main(command: &Command) -> Result<Exit, Failure> {
     match command {
-        Command::List { target, format } => list(target, *format),
-        Command::Restore { target, run, allow_missing, load, evidence } => {
-            let (target, runs) = sort_out(target, std::slice::from_ref(run));
+        Command::List { target, runs, verbose, format } => {
+            let (target, runs) = sort_out(target, runs);
+            list::list(&target, &runs, *verbose, *format)
+        }
+        Command::Restore { target, run, allow_missing, dry_run, load, evidence } => {
+            let (target, runs) = sort_out(target, run.as_slice());
             load.step_back();
             let opened = target.open_with(evidence.config(), load.seam())?;
-            restore(&opened, &runs[0], *allow_missing, evidence)
+            let wish = Wish { allow_missing: *allow_missing, dry_run: *dry_run };
+            restore::restore(&opened, runs.first().map(String::as_str), wish, evidence)
         }
-        Command::Purge { target, runs, older_than, limits, load } => {
+        Command::Purge { target, runs, dry_run, older_than, limits, load } => {
             let halt = limits.halt(Began::now());
             let (target, runs) = sort_out(target, runs);
             load.step_back();
             let opened = target.open_with(None, load.seam())?;
-            purge(&opened, &runs, older_than.as_ref(), halt)
+            purge(&opened, &Choice { names: &runs, older_than: older_than.as_ref() }, halt, *dry_run)
         }
     }
 }
 
-/// A run that has something in its trash, as it is listed.
-#[derive(Debug, Serialize)]
-struct Listed {
-    run: String,
-    /// `kept`: it can be restored or purged. `cut-off`: the next `gc` puts it back. `half-purged`: the next `gc`
-    /// deletes the rest. `foreign`: another version of regsweep has made it.
-    state: &'static str,
-    began_at: Option<String>,
-    /// How many things it moved.
-    items: u64,
-    /// The bytes of the blobs and uploads among them.
-    bytes: u64,
-}
+/// How much of a run's name has to be given, in characters: its day.
+const SHORTEST: usize = 8;
 
-#[derive(Debug, Serialize)]
-struct List {
-    schema: &'static str,
-    runs: Vec<Listed>,
-}
-
-fn list(target: &Target, format: Format) -> Result<Exit, Failure> {
-    let opened = target.open(None)?;
-    let all = Runs::of(&opened.registry).and_then(|runs| runs.list()).context("cannot list the runs")?;
-    let listed: Vec<Listed> = all
-        .iter()
-        .filter_map(|run| {
-            let (items, bytes) = run.progress.swept.unwrap_or_default();
-            let state = match run.state() {
-                State::Kept => "kept",
-                State::CutOff => "cut-off",
-                State::HalfPurged => "half-purged",
-                State::Foreign => "foreign",
-                State::Finished => return None,
-            };
-            // A time and nothing else: somebody may have edited the journal.
-            let began = run.progress.began.as_deref().and_then(|at| at.parse::<Timestamp>().ok());
-            let began_at = began.map(|began| began.to_string());
-            Some(Listed { run: run.id.to_string(), state, began_at, items, bytes })
-        })
-        .collect();
-    output::print(|out| match format {
-        Format::Json => {
-            serde_json::to_writer(&mut *out, &List { schema: "regsweep.trash/1", runs: listed })?;
-            writeln!(out)
-        }
-        Format::Human if listed.is_empty() => writeln!(out, "the trash is empty"),
-        Format::Human => {
-            for run in &listed {
-                let about = match run.state {
-                    "kept" => format!("{:>15} {:>12}", counted(run.items, "thing", "things"), bytes(run.bytes)),
-                    "cut-off" => "the next gc puts it back".to_owned(),
-                    "foreign" => "made by another version of regsweep".to_owned(),
-                    _ => "the next gc deletes the rest".to_owned(),
-                };
-                writeln!(out, "{:<28} {:<11} {about}", run.run, run.state)?;
+/// The run of this name, or whose name begins so, if it will do.
+fn find(runs: &Runs, name: &str, will_do: impl Fn(&Run) -> bool) -> Result<Run, Failure> {
+    let mut all = runs.list().context("cannot list the runs")?;
+    let shown = regsweep::layout::shown(name.as_bytes());
+    let begins_so = |run: &Run| run.id.as_str().starts_with(name);
+    let place = if name == LATEST {
+        all.iter().rposition(&will_do)
+    } else if let Some(place) = all.iter().position(|run| run.id.as_str() == name) {
+        Some(place)
+    } else {
+        let alike: Vec<usize> =
+            (0..all.len()).filter(|place| begins_so(&all[*place]) && will_do(&all[*place])).collect();
+        match &*alike {
+            [only] if name.len() >= SHORTEST => Some(*only),
+            [_, ..] if name.len() < SHORTEST => {
+                let text = format!("'{shown}' is too little of a run's name: give at least its day, {SHORTEST} digits");
+                return Err(Failure::usage(anyhow!(text)));
             }
-            Ok(())
-        }
-    })
-    .context("cannot write to standard output")?;
-    Ok(Exit::Done)
-}
-
-/// The run of this name, if it is in a state that will do.
-fn find(runs: &Runs, name: &str, will_do: impl Fn(State) -> bool) -> Result<Run, Failure> {
-    let known = RunId::parse(name).map(|id| runs.find(&id)).transpose().context("cannot list the runs")?.flatten();
-    let name = regsweep::layout::shown(name.as_bytes());
-    let why = match known.as_ref().map(Run::state) {
-        Some(State::Kept) => String::new(),
-        Some(State::CutOff) => format!("run '{name}' was cut off: the next `regsweep gc` puts back what it had moved"),
-        Some(State::HalfPurged) => format!("the trash of run '{name}' is being deleted: it cannot be restored"),
-        Some(State::Foreign) => {
-            format!("run '{name}' was made by another version of regsweep, which has to be used for it")
-        }
-        Some(State::Finished) | None => {
-            format!("no run '{name}' has anything in its trash; `regsweep trash list` names those that do")
+            [_, _, ..] => {
+                let names: Vec<&str> = alike.iter().map(|place| all[*place].id.as_str()).collect();
+                let text = format!("several runs begin with '{shown}': {}", names.join(", "));
+                return Err(Failure::usage(anyhow!(text)));
+            }
+            _ => None,
         }
     };
-    known.filter(|run| will_do(run.state())).ok_or_else(|| Failure::usage(anyhow!(why)))
+    let known = place.map(|place| all.swap_remove(place));
+    let why = match known.as_ref().map(Run::state) {
+        Some(State::Kept | State::Unpurged) => String::new(),
+        Some(State::CutOff) => format!("run '{shown}' was cut off: the next `regsweep gc` puts back what it had moved"),
+        Some(State::HalfPurged) => {
+            format!("some of the trash of run '{shown}' is deleted already: it cannot be restored")
+        }
+        Some(State::Foreign) => {
+            format!("run '{shown}' was made by another version of regsweep, which has to be used for it")
+        }
+        None if name == LATEST => "no run has anything in its trash that will do".to_owned(),
+        Some(State::Finished) | None => {
+            format!("no run '{shown}' has anything in its trash; `regsweep trash list` names those that do")
+        }
+    };
+    known.filter(will_do).ok_or_else(|| Failure::usage(anyhow!(why)))
+}
+
+/// These runs, each once.
+fn chosen(runs: &Runs, names: &[String], will_do: impl Fn(&Run) -> bool) -> Result<Vec<Run>, Failure> {
+    let mut chosen: Vec<Run> = Vec::new();
+    for name in names {
+        let run = find(runs, name, &will_do)?;
+        if chosen.iter().all(|other| other.id != run.id) {
+            chosen.push(run);
+        }
+    }
+    Ok(chosen)
 }
 
 /// REGISTRY and runs in the order that they were meant: `restore RUN REGISTRY` reads as well as `restore REGISTRY RUN`.
@@ -208,7 +218,8 @@ fn sort_out(target: &Target, names: &[String]) -> (Target, Vec<String>) {
     let (Some(first), Some((last, others))) = (registry.to_str(), names.split_last()) else {
         return (Target { registry: registry.clone() }, names.to_vec());
     };
-    let is_swapped = RunId::parse(first).is_some() && !registry.exists() && Path::new(last).exists();
+    let is_swapped =
+        (RunId::parse(first).is_some() || first == LATEST) && !registry.exists() && Path::new(last).exists();
     if !is_swapped {
         return (Target { registry: registry.clone() }, names.to_vec());
     }
@@ -238,14 +249,9 @@ fn under_the_lock(
         Err(failure) => (failure.exit, Some(format!("{:#}", failure.error))),
     };
     line.seconds = Some(began.elapsed().as_secs_f64());
-    line.exit_code = Some(exit as u8);
+    line.exit_code = Some(exit.code());
     line.say(message.as_deref());
-    let outcome = match exit {
-        Exit::Done => sweep::COMPLETE,
-        Exit::Usage | Exit::Refused => "refused",
-        Exit::Failed | Exit::Damage | Exit::Stopped => "incomplete",
-    };
-    line.outcome = Some(outcome.to_owned());
+    line.outcome = Some(Outcome::of_exit(exit).name().to_owned());
     if let Err(error) = sweep::record(registry, &line) {
         output::error(&format!("this run cannot be remembered: {error}"));
     }
@@ -253,116 +259,52 @@ fn under_the_lock(
     ended
 }
 
-fn restore(opened: &Opened, name: &str, allow_missing: bool, evidence: &Evidence) -> Result<Exit, Failure> {
+/// What `trash purge` is to delete.
+struct Choice<'a> {
+    names: &'a [String],
+    older_than: Option<&'a Age>,
+}
+
+impl Choice<'_> {
+    fn of(&self, runs: &Runs) -> Result<Vec<Run>, Failure> {
+        let mut chosen = match self.names {
+            [] => runs.list().context("cannot list the runs")?.into_iter().filter(Run::can_be_purged).collect(),
+            names => chosen(runs, names, Run::can_be_purged)?,
+        };
+        let now = Timestamp::now().as_second();
+        let is_old_enough = |run: &Run| {
+            let Some(age) = self.older_than else { return true };
+            // A run that does not say when it began is kept: nobody knows how old it is.
+            let began = run.progress.began.as_deref().and_then(|at| at.parse::<Timestamp>().ok());
+            began.is_some_and(|began| now - began.as_second() >= age.seconds)
+        };
+        chosen.retain(is_old_enough);
+        Ok(chosen)
+    }
+}
+
+fn purge(opened: &Opened, choice: &Choice<'_>, halt: Halt, dry_run: bool) -> Result<Exit, Failure> {
     let runs = Runs::of(&opened.registry).context("cannot open the registry's folder")?;
-    let is_kept = |state| state == State::Kept;
-    find(&runs, name, is_kept)?;
-    let read_only = evidence.gather(opened)?;
-    if !read_only.proven {
-        output::explain(&read_only.refusal(opened.registry.root()));
-        return Ok(Exit::Refused);
+    let chosen = choice.of(&runs)?;
+    if chosen.is_empty() || dry_run {
+        let lines = chosen.iter().map(|run| format!("would be deleted: {}", list::in_a_line(run)));
+        let lines: Vec<String> = if chosen.is_empty() { vec!["nothing to purge".to_owned()] } else { lines.collect() };
+        output::print(|out| lines.iter().try_for_each(|line| writeln!(out, "{line}")))
+            .context("cannot write to standard output")?;
+        return Ok(Exit::Done);
     }
-    under_the_lock("trash restore", &opened.registry, |line| {
-        // Looked at again: another run may have restored or purged it meanwhile.
-        let run = find(&runs, name, is_kept)?;
-        put_back(opened, &runs, &run, allow_missing, line)
-    })
+    // Looked at again: another run may have restored or purged one meanwhile.
+    under_the_lock("trash purge", &opened.registry, |line| delete(&runs, &choice.of(&runs)?, halt, line))
 }
 
-fn put_back(
-    opened: &Opened,
-    runs: &Runs,
-    run: &Run,
-    allow_missing: bool,
-    line: &mut Remembered,
-) -> Result<Exit, Failure> {
-    let pool = target::pool(target::jobs(&opened.registry))?;
-    // What is missing in a cache is fetched again: that is no reason to refuse, and not even worth a word.
-    let is_cache =
-        opened.is_configured_as_cache().unwrap_or_else(|| opened.registry.storage_root_with(STATE).is_some());
-    let lacking = match pool.install(|| sweep::lacking(&opened.registry, runs, &run.id)) {
-        _ if is_cache => Vec::new(),
-        Ok(lacking) => lacking,
-        Err(unseen) if allow_missing => {
-            output::error(&format!("nobody knows whether all of it can be pulled then: {unseen}"));
-            Vec::new()
-        }
-        Err(unseen) => {
-            let text = format!("cannot see what the images of run {} need ({unseen})", run.id);
-            return Err(Failure::from(anyhow!("{text}; --allow-missing puts everything back all the same")));
-        }
-    };
-    if let Some(first) = lacking.first() {
-        let text = format!(
-            "{} of run {} cannot be pulled any more, because later runs have taken something that they need: {}@{} lacks \
-             {}",
-            counted(lacking.len() as u64, "image", "images"),
-            run.id,
-            first.repository,
-            first.manifest,
-            first.lacks
-        );
-        if !allow_missing {
-            return Err(Failure::refused(anyhow!("{text}. --allow-missing puts everything back all the same")));
-        }
-        output::error(&text);
-    }
-    // A signal changes nothing here, but for a second one: half of a run put back is no state to leave it in.
-    let shown = Shown::until(Look::suitable(false), Halt::never())?;
-    let back = pool.install(|| runs.put_back(run, &shown.begin(Phase::Restore)));
-    shown.finish();
-    let back = back.with_context(|| format!("cannot put back what run {} has put aside", run.id))?;
-    line.items = Some(back.items);
-    for (path, why) in &back.failed {
-        output::error(&format!("not put back: {}: {why}", shown_path(path)));
-    }
-    if let Some(why) = &back.unscheduled {
-        output::error(&format!("scheduler-state.json lacks what is back ({why}): it never expires by itself"));
-    }
-    output::print(|out| {
-        writeln!(out, "{} put back from run {}", counted(back.items, "thing was", "things were"), run.id)?;
-        match back.anew {
-            0 => Ok(()),
-            anew => writeln!(out, "{} had been written anew meanwhile", counted(anew, "more", "more")),
-        }
-    })
-    .context("cannot write to standard output")?;
-    Ok(if back.failed.is_empty() { Exit::Done } else { Exit::Failed })
-}
-
-fn purge(opened: &Opened, names: &[String], older_than: Option<&Age>, halt: Halt) -> Result<Exit, Failure> {
-    let runs = Runs::of(&opened.registry).context("cannot open the registry's folder")?;
-    under_the_lock("trash purge", &opened.registry, |line| delete(&runs, names, older_than, halt, line))
-}
-
-fn delete(
-    runs: &Runs,
-    names: &[String],
-    older_than: Option<&Age>,
-    halt: Halt,
-    line: &mut Remembered,
-) -> Result<Exit, Failure> {
-    // One that was cut off is finished as well.
-    let may_be_purged = |state| matches!(state, State::Kept | State::HalfPurged);
-    let chosen: Vec<Run> = if names.is_empty() {
-        let all = runs.list().context("cannot list the runs")?;
-        all.into_iter().filter(|run| may_be_purged(run.state())).collect()
-    } else {
-        names.iter().map(|name| find(runs, name, may_be_purged)).collect::<Result<_, _>>()?
-    };
-    let now = Timestamp::now().as_second();
-    let is_old_enough = |run: &Run| {
-        let Some(age) = older_than else { return true };
-        // A run that does not say when it began is kept: nobody knows how old it is.
-        let began = run.progress.began.as_deref().and_then(|at| at.parse::<Timestamp>().ok());
-        began.is_some_and(|began| now - began.as_second() >= age.seconds)
-    };
+fn delete(runs: &Runs, chosen: &[Run], halt: Halt, line: &mut Remembered) -> Result<Exit, Failure> {
     let findings = Findings::default();
     let shown = Shown::until(Look::suitable(false), halt)?;
     let mut halted = None;
     let mut lines = Vec::new();
+    line.bytes = Some(0);
     let pool = target::pool(MOST)?;
-    for run in chosen.iter().filter(|run| is_old_enough(run)) {
+    for run in chosen {
         let meter = shown.begin(Phase::Purge);
         let (items, size) = run.progress.swept.unwrap_or_default();
         meter.expect(items);
@@ -372,11 +314,18 @@ fn delete(
         let deleted = format!("run {}: {} deleted", run.id, counted(meter.done(), "thing", "things"));
         if halted.is_some() {
             // How many bytes these had nobody has counted.
+            line.bytes = None;
             lines.push(format!("{deleted} of {items}"));
             break;
         }
-        line.bytes = Some(line.bytes.unwrap_or_default() + size);
-        lines.push(format!("{deleted} ({})", bytes(size)));
+        if run.can_be_restored() {
+            line.bytes = line.bytes.map(|counted| counted + size);
+            lines.push(format!("{deleted} ({})", bytes(size)));
+        } else {
+            // Some of it had gone before.
+            line.bytes = None;
+            lines.push(deleted);
+        }
     }
     shown.finish();
     if lines.is_empty() {

@@ -16,7 +16,7 @@ pub(super) fn tell(error: &clap::Error) -> ExitCode {
         output::set_log_format(LogFormat::Json);
         let hint = hint(error).map(|hint| format!("\n{hint}")).unwrap_or_default();
         output::error(&format!("{}{hint}", error.to_string().trim_end()));
-        return ExitCode::from(Exit::Usage as u8);
+        return ExitCode::from(Exit::Usage.code());
     }
     // Whoever closes the pipe has read enough.
     drop(error.print());
@@ -26,7 +26,7 @@ pub(super) fn tell(error: &clap::Error) -> ExitCode {
     if let Some(hint) = hint(error) {
         output::say(&hint);
     }
-    ExitCode::from(Exit::Usage as u8)
+    ExitCode::from(Exit::Usage.code())
 }
 
 /// Whether standard error is to be JSON, on a command line that could not be read as a whole.

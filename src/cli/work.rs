@@ -21,7 +21,7 @@ use regsweep::report::{
     CacheReport, Outcome, PhaseReport, Report, RepositoryReport, RetentionReport, SCHEMA, Scanned, Tool,
 };
 use regsweep::run::{self, Complaint, Ended, How};
-use regsweep::sweep::Swept;
+use regsweep::sweep::{Left, Swept};
 use regsweep::usage::Usage;
 
 use super::files;
@@ -95,8 +95,6 @@ impl Began {
 
 /// A command that sees, decides and, unless it is a dry run, does.
 pub(crate) struct Work<'a> {
-    /// Its name.
-    pub(crate) command: &'static str,
     pub(crate) target: &'a Target,
     pub(crate) evidence: &'a Evidence,
     pub(crate) output: &'a Output,
@@ -107,8 +105,20 @@ pub(crate) struct Work<'a> {
     pub(crate) jobs: Option<usize>,
     /// When it is to end.
     pub(crate) halt: Halt,
-    pub(crate) load: &'a Load,
     pub(crate) options: run::Options<'a>,
+}
+
+/// Opens the registry for a command that works on it, as gently as was asked for.
+pub(crate) fn open(
+    target: &Target,
+    evidence: &Evidence,
+    load: &Load,
+    monitor: &Monitor<'_>,
+) -> Result<Opened, Failure> {
+    load.step_back();
+    let opened = target.open_with(evidence.config(), load.seam())?;
+    monitor.opened(&opened.registry)?;
+    Ok(opened)
 }
 
 impl Work<'_> {
@@ -116,13 +126,11 @@ impl Work<'_> {
     /// the run has ended early.
     pub(crate) fn run(
         &self,
+        opened: &Opened,
         decided: &(dyn Fn(&Plan) + Sync),
         advice: &dyn Fn(&Report<'_>, bool) -> Vec<String>,
     ) -> Result<Exit, Failure> {
-        self.load.step_back();
-        let opened = self.target.open_with(self.evidence.config(), self.load.seam())?;
-        self.monitor.opened(&opened.registry)?;
-        let read_only = self.evidence.gather(&opened)?;
+        let read_only = self.evidence.gather(opened)?;
         let findings = Findings::default();
         let shown = Shown::until(Look::suitable(self.output.quiet), self.halt.clone())?;
         let jobs = self.jobs.unwrap_or_else(|| target::jobs(&opened.registry));
@@ -140,7 +148,7 @@ impl Work<'_> {
             }
         });
         shown.finish();
-        self.finish(&opened, read_only, findings, jobs, ended, advice)
+        self.finish(opened, read_only, findings, jobs, ended, advice)
     }
 
     /// Makes the report of what has ended, writes it, and finds the exit code.
@@ -153,14 +161,14 @@ impl Work<'_> {
         ended: Ended,
         advice: &dyn Fn(&Report<'_>, bool) -> Vec<String>,
     ) -> Result<Exit, Failure> {
-        let outcome = outcome(ended.complaint.as_ref(), ended.swept.as_ref());
-        let Ended { collection, usage, swept, removed, complaint } = ended;
+        let outcome = Outcome::of(ended.complaint.as_ref(), ended.swept.as_ref());
+        let Ended { collection, usage, swept, removed, earlier, complaint } = ended;
         let nothing = Plan::default();
         let plan = collection.as_ref().map_or(&nothing, |collection| &collection.plan);
         let mut report = Report {
             schema: SCHEMA,
             tool: Tool::THIS,
-            command: self.command,
+            command: self.options.command,
             dry_run: self.dry_run,
             delete_untagged: self.options.collect.policy.delete_untagged,
             root: shown_path(opened.registry.root()),
@@ -182,12 +190,14 @@ impl Work<'_> {
             phases: phases(collection.as_ref(), swept.as_ref()),
             window_seconds: swept.as_ref().map(|swept| swept.window_seconds),
             quarantine: self.options.quarantine,
-            left_in_trash: swept.as_ref().is_some_and(|swept| swept.is_left_in_trash),
+            left_in_trash: swept.as_ref().is_some_and(|swept| swept.left_in_trash != Left::Nothing),
+            earlier_trash: earlier,
             outcome,
             advice: Vec::new(),
         };
         report.advice = advice(&report, complaint.is_some());
-        report.advice.extend(self.more_advice(&report));
+        let left_in_trash = swept.as_ref().map_or(Left::Nothing, |swept| swept.left_in_trash);
+        report.advice.extend(self.more_advice(&report, left_in_trash));
 
         let done = if report.has_damage() { Exit::Damage } else { Exit::Done };
         self.monitor.reported(&report, usage.as_ref());
@@ -201,7 +211,7 @@ impl Work<'_> {
     }
 
     /// What to do next, whatever the command was.
-    fn more_advice(&self, report: &Report<'_>) -> Vec<String> {
+    fn more_advice(&self, report: &Report<'_>, left_in_trash: Left) -> Vec<String> {
         let mut advice = Vec::new();
         let registry = output::quoted(&self.target.registry);
         let evidence = self.evidence.as_given();
@@ -212,13 +222,20 @@ impl Work<'_> {
                     .to_owned(),
             );
         }
-        if report.quarantine
-            && let Some(run) = &report.run
-        {
-            advice.push(format!(
-                "what went is kept in run {run}: `regsweep trash restore{evidence} {registry} {run}` brings it back, \
-                 `regsweep trash purge {registry}` frees the space"
-            ));
+        if let Some(run) = &report.run {
+            let restore = format!("`regsweep trash restore{evidence} {registry} {run}` brings it back");
+            let purge = format!("`regsweep trash purge {registry} {run}` frees the space");
+            match (report.quarantine, left_in_trash) {
+                (true, _) => advice.push(format!("what went is kept in run {run}: {restore}, {purge}")),
+                (false, Left::Nothing) => {}
+                (false, Left::Some) => {
+                    advice
+                        .push(format!("some of what went is still in run {run}; the next run deletes it, {purge} now"));
+                }
+                (false, Left::All) => advice.push(format!(
+                    "what went is still in run {run}; the next run deletes it, {purge} now; until then {restore}"
+                )),
+            }
         }
         if !report.read_only.proven || !report.read_only.objections.is_empty() {
             // The way to collect has said so already.
@@ -226,16 +243,6 @@ impl Work<'_> {
             advice.extend(report.read_only.advice.iter().filter(|line| !is_said(line)).cloned());
         }
         advice
-    }
-}
-
-/// How a command ended.
-pub(crate) fn outcome(complaint: Option<&Complaint>, swept: Option<&Swept>) -> Outcome {
-    match complaint {
-        Some(Complaint { how: How::Refused | How::NotThere, .. }) => Outcome::Refused,
-        Some(_) => Outcome::Incomplete,
-        None if swept.is_some_and(|swept| !swept.is_complete) => Outcome::Incomplete,
-        None => Outcome::Complete,
     }
 }
 
@@ -326,9 +333,5 @@ pub(crate) fn deliver(
     } else {
         output::error(&text);
     }
-    Ok(match how {
-        How::Refused => Exit::Refused,
-        How::Stopped => Exit::Stopped,
-        How::Failed | How::NotThere => Exit::Failed,
-    })
+    Ok(how.exit())
 }

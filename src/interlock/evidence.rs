@@ -120,6 +120,9 @@ pub fn gather(sources: &Sources<'_>, probe: &dyn Fn(&RegistryUrl, Option<&Creden
     for asked in &answers {
         found.weigh(asked, config_says_so);
     }
+    if config_says_so {
+        found.only_the_config(&answers);
+    }
     if sources.stopped {
         found.stopped(&answers);
     }
@@ -270,6 +273,23 @@ impl ReadOnly {
             ProbeAnswer::Unclear(words) => {
                 self.advice.push(format!("{url} gave no clear answer, so it proves nothing: {words}"));
             }
+        }
+    }
+
+    /// A config that says read-only, where the address that was given to bear it out does not: the word of a file that
+    /// may not be the one which the registry runs with.
+    fn only_the_config(&mut self, answers: &[Asked]) {
+        let Some(asked) = answers.iter().find(|asked| asked.given) else { return };
+        let url = &asked.shown;
+        let said = match &asked.answer {
+            ProbeAnswer::NobodyServes => format!("nobody serves at {url}"),
+            ProbeAnswer::CredentialsNeeded => format!("{url} wants other credentials"),
+            ProbeAnswer::Unclear(words) => format!("{url} gave no clear answer ({words})"),
+            // These speak for themselves.
+            ProbeAnswer::ReadOnly | ProbeAnswer::Writable | ProbeAnswer::OtherStorage(_) => return,
+        };
+        for evidence in self.evidence.iter_mut().filter(|evidence| evidence.kind == EvidenceKind::Config) {
+            evidence.detail.push_str(&format!("; {said}, so only this file says so"));
         }
     }
 

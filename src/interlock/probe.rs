@@ -498,15 +498,20 @@ fn words(status: StatusCode) -> String {
 }
 
 fn from_error(error: &ureq::Error) -> ProbeAnswer {
+    // The first bytes of a TLS answer are those of an HTTP answer then.
+    let with_hint = |words: String| match words.contains("InvalidContentType") {
+        true => format!("{words}; perhaps it speaks http, without TLS"),
+        false => words,
+    };
     let words = match error {
         ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
             return ProbeAnswer::NobodyServes;
         }
         ureq::Error::Timeout(_) => "no answer in time".to_owned(),
         ureq::Error::HostNotFound => "the host's name is not known".to_owned(),
-        ureq::Error::Rustls(error) => format!("TLS failed: {error}"),
+        ureq::Error::Rustls(error) => with_hint(format!("TLS failed: {error}")),
         ureq::Error::Tls(error) => format!("TLS failed: {error}"),
-        ureq::Error::Io(error) => format!("the connection failed: {error}"),
+        ureq::Error::Io(error) => with_hint(format!("the connection failed: {error}")),
         other => format!("no HTTP answer: {other}"),
     };
     ProbeAnswer::Unclear(words.lines().collect::<Vec<_>>().join(" "))

@@ -14,7 +14,7 @@ use crate::digest::Digest;
 use crate::layout::{
     CURRENT, DATA, Item, LINK, MANIFESTS, REPOSITORIES, RepositoryName, TAGS, TagName, component, repository_dir,
 };
-use crate::registry::{Kind, Registry, Unreadable};
+use crate::registry::{Kind, MAX_LINK_BYTES, Registry, Unreadable};
 
 /// How many images are asked for at most.
 const ASKED: usize = 4;
@@ -35,6 +35,14 @@ pub struct OnDisk {
     /// What the tag points at.
     pub digest: Digest,
     modified: i64,
+}
+
+impl OnDisk {
+    /// An image that nobody knows the age of.
+    #[cfg(test)]
+    pub(super) fn new(repository: RepositoryName, tag: TagName, digest: Digest) -> OnDisk {
+        OnDisk { repository, tag, digest, modified: 0 }
+    }
 }
 
 /// The newest images of the first repositories that are found. What cannot be read is passed over: it is no image to
@@ -70,8 +78,8 @@ fn images_of(registry: &Registry, repository: &RepositoryName) -> Vec<OnDisk> {
     let images = names.into_iter().take(TAGS_LOOKED_AT).filter_map(|name| {
         let tag = TagName::parse(&name).ok()?;
         let link = tags.join(&name).join(CURRENT).join(LINK);
-        let content = registry.v2().read(&link, 1024).ok()??;
-        let digest: Digest = std::str::from_utf8(&content.bytes).ok()?.parse().ok()?;
+        let content = registry.v2().read(&link, MAX_LINK_BYTES).ok()??;
+        let digest = Digest::parse(&content.bytes).ok()?;
         let is_there = |path: &Path| matches!(registry.v2().look(path), Ok(Some(looked)) if looked.kind == Kind::File);
         let revision = Item::Revision(repository.clone(), digest.clone()).path().join(LINK);
         let can_be_pulled = is_there(&revision) && is_there(&Item::Blob(digest.clone()).path().join(DATA));
@@ -95,3 +103,6 @@ fn names_in(registry: &Registry, path: &Path) -> Result<Vec<String>, Unreadable>
     names.sort();
     Ok(names)
 }
+
+#[cfg(test)]
+mod tests;

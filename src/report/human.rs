@@ -8,7 +8,7 @@ use std::io::{self, Write};
 
 use indicatif::{HumanBytes, HumanCount};
 
-use super::{Outcome, Report, RepositoryReport, RuleReport, TagReport};
+use super::{Leftover, Outcome, Report, RepositoryReport, RuleReport, TagReport};
 use crate::finding::{Finding, FindingKind, Severity};
 use crate::plan::{Action, ActionKind, Plan, Reason, Totals};
 
@@ -64,6 +64,7 @@ pub fn write(out: &mut dyn Write, report: &Report<'_>, style: Style) -> io::Resu
     page.retention(report)?;
     page.cache(report)?;
     page.totals(report)?;
+    page.earlier_trash(report)?;
     page.repositories(report)?;
     page.next_gc(report)?;
     page.findings(&report.findings, |_| false)?;
@@ -168,6 +169,18 @@ impl Page<'_> {
             let size = size.map(bytes).unwrap_or_default();
             let line = format!("  {kind:<13}{:>11}{size:>13}   {reason}", HumanCount(count).to_string());
             writeln!(self.out, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
+
+    /// What earlier runs had left in their trash.
+    fn earlier_trash(&mut self, report: &Report<'_>) -> io::Result<()> {
+        for (place, Leftover { run, items, bytes: size, is_left }) in report.earlier_trash.iter().enumerate() {
+            let size = size.map_or_else(String::new, |size| format!("{}, ", bytes(size)));
+            let things = counted(*items, "thing", "things");
+            let rest = if *is_left { "; the rest is still there" } else { "" };
+            let text = format!("{size}{things} that run {run} had left in its trash{rest}");
+            self.section(if place == 0 { "Also deleted" } else { "" }, &text)?;
         }
         Ok(())
     }
@@ -362,7 +375,8 @@ fn why(reasons: impl Iterator<Item = Reason>) -> String {
     reasons.iter().map(phrase).collect::<Vec<_>>().join(", ")
 }
 
-pub(super) fn kind(kind: ActionKind) -> &'static str {
+/// The words for a kind of thing, in the singular.
+pub fn kind(kind: ActionKind) -> &'static str {
     match kind {
         ActionKind::Tag => "tag",
         ActionKind::TagHistory => "tag history",

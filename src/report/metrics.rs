@@ -9,7 +9,7 @@
 
 use std::io::{self, Write};
 
-use super::{Outcome, PhaseReport, Report, Scanned};
+use super::{Leftover, Outcome, PhaseReport, Report, Scanned};
 use crate::finding::Severity;
 use crate::plan::Totals;
 use crate::usage::Usage;
@@ -30,6 +30,8 @@ pub struct Figures {
     pub quarantine: bool,
     /// Whether some of what went could not be deleted in time and still takes its room.
     pub left_in_trash: bool,
+    /// What earlier runs had left in their trash, and was deleted.
+    pub earlier_trash: Vec<Leftover>,
     /// How it ended.
     pub outcome: Outcome,
     /// What was looked at.
@@ -98,6 +100,7 @@ impl Figures {
             has_seen: !report.phases.is_empty(),
             quarantine: report.quarantine,
             left_in_trash: report.left_in_trash,
+            earlier_trash: report.earlier_trash.clone(),
             outcome: report.outcome,
             scanned: report.scanned,
             garbage: report.garbage,

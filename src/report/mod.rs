@@ -22,21 +22,10 @@ use crate::finding::{Finding, Severity};
 use crate::interlock::evidence::ReadOnly;
 use crate::inventory::Inventory;
 use crate::plan::{Plan, Totals};
+pub use crate::run::{Leftover, Outcome};
 
 /// The schema of the report.
 pub const SCHEMA: &str = "regsweep.report/1";
-
-/// How a command ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Outcome {
-    /// All that was planned was done; in a dry run, all that there was to see was seen.
-    Complete,
-    /// It ended early. What was done is consistent.
-    Incomplete,
-    /// Nothing was touched.
-    Refused,
-}
 
 /// Which tool wrote the report.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -168,6 +157,8 @@ pub struct Report<'a> {
     pub quarantine: bool,
     /// Whether some of what was moved away could not be deleted in time and still takes its room.
     pub left_in_trash: bool,
+    /// What earlier runs had left in their trash, and this one has deleted.
+    pub earlier_trash: Vec<Leftover>,
     /// How it ended.
     pub outcome: Outcome,
     /// What to do next, a sentence each.

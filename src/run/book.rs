@@ -5,12 +5,13 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use super::{Complaint, Ended, How};
+use super::{Ended, Outcome};
 use crate::collect::Collection;
+use crate::exit::Exit;
 use crate::finding::{FindingKind, Findings, Severity};
 use crate::layout::REGSWEEP;
 use crate::registry::Registry;
-use crate::sweep::{self, Remembered, Swept};
+use crate::sweep::{self, Remembered};
 
 /// Where runs are remembered.
 pub(super) struct Book<'a> {
@@ -33,7 +34,9 @@ impl Book<'_> {
         let mut line = self.line();
         let is_tainted = |collection: &Collection| collection.marking.repositories.iter().any(|it| it.tainted);
         let has_damage = collection.is_some_and(is_tainted) || self.findings.has(Severity::Error);
-        line.exit_code = Some(complaint.map_or(if has_damage { 3 } else { 0 }, |complaint| complaint.how.exit_code()));
+        let done = if has_damage { Exit::Damage } else { Exit::Done };
+        let exit = complaint.map_or(done, |complaint| complaint.how.exit());
+        line.exit_code = Some(exit.code());
         line.seconds = Some(self.window_began.elapsed().as_secs_f64());
         tell_what_was_done(&mut line, ended);
         if let Some(Collection { inventory, .. }) = collection.filter(|_| complaint.is_none()) {
@@ -57,19 +60,9 @@ pub(super) fn tell_what_was_done(line: &mut Remembered, ended: &Ended) {
     let swept = ended.swept.as_ref();
     line.run = swept.and_then(|swept| swept.run.as_ref()).map(ToString::to_string);
     line.window_seconds = swept.map(|swept| swept.window_seconds);
-    line.outcome = Some(outcome(ended.complaint.as_ref(), swept).to_owned());
+    line.outcome = Some(Outcome::of(ended.complaint.as_ref(), swept).name().to_owned());
     line.items = Some(ended.removed.things());
     line.bytes = Some(ended.removed.bytes());
     line.removed = Some(ended.removed);
     line.say(ended.complaint.as_ref().map(|complaint| &*complaint.text));
-}
-
-/// The word for how a run ended, as in the report.
-fn outcome(complaint: Option<&Complaint>, swept: Option<&Swept>) -> &'static str {
-    match complaint {
-        Some(Complaint { how: How::Refused | How::NotThere, .. }) => "refused",
-        Some(_) => "incomplete",
-        None if swept.is_some_and(|swept| !swept.is_complete) => "incomplete",
-        None => sweep::COMPLETE,
-    }
 }

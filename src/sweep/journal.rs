@@ -48,6 +48,9 @@ pub enum Event {
         delete_untagged: bool,
         /// Whether the trash is to be kept.
         quarantine: bool,
+        /// The command: `gc`, `rm` or `check`.
+        #[serde(default)]
+        command: Option<String>,
     },
     /// The plan is written; so many actions stand above this line.
     Planned {
@@ -77,7 +80,12 @@ pub enum Event {
         #[serde(default)]
         stopped: Option<String>,
     },
-    /// The trash that was kept is being deleted. It cannot be restored any more.
+    /// From here on a trash that was to be deleted is being put back: what is not back yet, if this is cut off, is kept.
+    Restoring {
+        /// When, RFC 3339.
+        at: String,
+    },
+    /// From here on the trash is being deleted. It cannot be restored any more.
     Purging {
         /// When, RFC 3339.
         at: String,
@@ -101,10 +109,16 @@ pub enum Event {
 pub struct Progress {
     /// When it began.
     pub began: Option<String>,
+    /// The command that made it.
+    pub command: Option<String>,
     /// What was moved, in how many pieces and bytes; `None` without the mark.
     pub swept: Option<(u64, u64)>,
-    /// Whether its trash is kept: it was to be, and nobody has begun to delete it.
+    /// Whether its trash was to be kept.
     pub quarantine: bool,
+    /// Whether somebody has begun to delete its trash.
+    pub purging: bool,
+    /// Whether somebody has begun to put back a trash that was to be deleted.
+    pub restoring: bool,
     /// Whether its trash was deleted.
     pub purged: bool,
     /// Whether everything was put back.
@@ -299,15 +313,17 @@ fn read_line(reader: &mut impl BufRead, progress: &mut Progress) -> io::Result<b
         return Ok(true);
     }
     match serde_json::from_slice(&line) {
-        Ok(Event::Begin { at, schema, .. }) => {
+        Ok(Event::Begin { at, schema, command, .. }) => {
             progress.began = Some(at);
+            progress.command = command;
             progress.foreign |= schema != SCHEMA;
         }
         Ok(Event::Swept { quarantine, moved, bytes, .. }) => {
             progress.swept = Some((moved, bytes));
             progress.quarantine = quarantine;
         }
-        Ok(Event::Purging { .. }) => progress.quarantine = false,
+        Ok(Event::Restoring { .. }) => progress.restoring = true,
+        Ok(Event::Purging { .. }) => progress.purging = true,
         Ok(Event::Purged { .. }) => progress.purged = true,
         Ok(Event::Restored { .. }) => progress.restored = true,
         Ok(Event::Planned { .. } | Event::Kept { .. }) | Err(_) => {}

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::journal::revisions_taken;
-use super::{RunId, Runs};
+use super::{Run, RunId, Runs};
 use crate::digest::{Algorithm, Digest};
 use crate::layout::{
     CURRENT, DATA, Item, LINK, MANIFESTS, REPOSITORIES, REVISIONS, RepositoryName, TAGS, blob_dir, component,
@@ -28,6 +28,8 @@ pub struct Lacking {
     pub manifest: Digest,
     /// The first thing that is neither in the registry nor in the run's trash.
     pub lacks: Digest,
+    /// The run whose trash holds that, if it can be restored.
+    pub lies_in: Option<RunId>,
 }
 
 /// Why it cannot be said what an image lacks: something cannot be looked at, and may be there.
@@ -42,7 +44,7 @@ pub enum Unseen {
 }
 
 /// Every image in the trash of a run, and every one that only its tag there leads to, that could not be pulled if the
-/// run were put back now, sorted.
+/// run were put back now, sorted. Of the first it is said where what it lacks lies, if that can be restored.
 ///
 /// A part of an index that is neither in the registry nor in the trash is missed only if another run names it in its
 /// plan: an index may have been sparse all along. So is what a tag points at: it may have led nowhere.
@@ -76,7 +78,30 @@ pub fn lacking(registry: &Registry, runs: &Runs, run: &RunId) -> Result<Vec<Lack
     }
     lacking.sort();
     lacking.dedup();
+    let others: Vec<Run> =
+        runs.list()?.into_iter().filter(|other| other.id != *run && other.can_be_restored()).collect();
+    if let Some(first) = lacking.first_mut() {
+        first.lies_in = holder(registry, &others, first)?;
+    }
     Ok(lacking)
+}
+
+/// The newest of these runs whose trash holds what an image lacks.
+fn holder(registry: &Registry, runs: &[Run], lacking: &Lacking) -> Result<Option<RunId>, Unreadable> {
+    let (repository, digest) = (&lacking.repository, &lacking.lacks);
+    let places = [
+        blob_dir(digest),
+        Item::LayerLink(repository.clone(), digest.clone()).path(),
+        Item::Revision(repository.clone(), digest.clone()).path(),
+    ];
+    for run in runs.iter().rev() {
+        for place in &places {
+            if registry.v2().look(Runs::trash_of(&run.id).join(place))?.is_some() {
+                return Ok(Some(run.id.clone()));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// What was seen of an image.
@@ -147,7 +172,12 @@ impl Looker<'_> {
 
     /// What this image lacks.
     fn look(&self, repository: RepositoryName, manifest: Digest) -> Result<Looked, Unreadable> {
-        let lacking = |lacks: Digest| Lacking { repository: repository.clone(), manifest: manifest.clone(), lacks };
+        let lacking = |lacks: Digest| Lacking {
+            repository: repository.clone(),
+            manifest: manifest.clone(),
+            lacks,
+            lies_in: None,
+        };
         let lacks = |digest: Digest| Ok(Looked { lacks: Some(lacking(digest)), ..Looked::default() });
         let data = blob_dir(&manifest).join(DATA);
         let mut content = None;

@@ -59,7 +59,7 @@ pub use lacking::{Lacking, Unseen, lacking};
 pub use lock::{Holder, Lock, LockError, acquire, is_held};
 pub use past::{Fate, Past, PastRun, past};
 pub use runs::{Run, RunId, Runs, State};
-pub use trash::{Purged, PutBack};
+pub use trash::{Contents, Purged, PutBack};
 
 use crate::finding::{FindingKind, Findings, Severity};
 use crate::halt::{Cause, Halted};
@@ -85,6 +85,8 @@ const MOVING: f64 = 0.25;
 /// What a sweep is told.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
+    /// The command that asks for it, for the journal: `gc`, `rm` or `check`.
+    pub command: &'static str,
     /// The trash is kept.
     pub quarantine: bool,
     /// Untagged manifests went into the plan; for the journal.
@@ -93,6 +95,29 @@ pub struct Options {
     pub deleters: usize,
     /// When the registry had to be read-only.
     pub window_began: Instant,
+}
+
+/// How much of a trash that was to be deleted is left: the run had to end, or it could not be deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// Nothing, or it was to be kept.
+    Nothing,
+    /// Nobody knows how much: the rest is deleted by the next run.
+    Some,
+    /// All of it: it can be restored until the next run deletes it.
+    All,
+}
+
+impl Left {
+    /// What is left of a run's trash after it was to be deleted.
+    fn of(run: &Run) -> Left {
+        match (run.trash(), journal::progress(&run.folder)) {
+            (Ok(None), _) => Left::Nothing,
+            (Ok(Some(_)), Ok(Progress { purging: false, .. })) => Left::All,
+            // What cannot be looked at may have begun to go.
+            (Ok(Some(_)), Ok(_) | Err(_)) | (Err(_), _) => Left::Some,
+        }
+    }
 }
 
 /// What a sweep did.
@@ -109,8 +134,8 @@ pub struct Swept {
     pub is_complete: bool,
     /// Why the run left something of the plan, or of its trash, to the next; nothing if it did not.
     pub halted: Option<Cause>,
-    /// Whether its trash was to be deleted, and is not, or not all of it.
-    pub is_left_in_trash: bool,
+    /// What is left in its trash of what was to be deleted.
+    pub left_in_trash: Left,
     /// How long the registry had to be read-only, in seconds.
     pub window_seconds: f64,
     /// How many seconds the phases took: links, blobs, purge.
@@ -235,7 +260,7 @@ pub fn sweep(
     }
 
     let began = Instant::now();
-    let mut is_left_in_trash = false;
+    let mut left_in_trash = Left::Nothing;
     if let Some((_, journal)) = &mut recorded {
         commit(&runs, journal, &hand, options, window_seconds)?;
     } else {
@@ -256,13 +281,13 @@ pub fn sweep(
         let path = |blob: &&BlobPlan| Item::Blob(blob.digest.clone()).path();
         let first: Vec<Vec<PathBuf>> = steps.iter().map(|step| step.blobs.iter().map(path).collect()).collect();
         if let Err(Halted(cause)) = purge(&runs, run, &first, options.deleters, &meter, findings) {
-            is_left_in_trash = true;
             halted.get_or_insert(cause);
         }
+        left_in_trash = Left::of(run);
     }
     let seconds = [links_seconds, blobs_seconds, began.elapsed().as_secs_f64()];
     let (run, removed) = (recorded.map(|(run, _)| run.id), tally.totals());
-    Ok(Swept { run, removed, mended, is_complete, halted, is_left_in_trash, window_seconds, seconds })
+    Ok(Swept { run, removed, mended, is_complete, halted, left_in_trash, window_seconds, seconds })
 }
 
 /// Undoes a run that is not committed.
@@ -356,7 +381,8 @@ pub enum Unrecovered {
 }
 
 /// Clears up after runs that were cut off, before anything is looked at, and says so: what was moved before the mark
-/// *swept* is put back. Returns the runs that were cut off after it: their trash is to be deleted at the end.
+/// *swept* is put back. Returns the runs that ended after it, before their trash was deleted: that is to be done when
+/// the registry may be written to again.
 ///
 /// # Errors
 /// [`Unrecovered`]. Nothing may be swept then.
@@ -367,16 +393,13 @@ pub fn recover(runs: &Runs, findings: &Findings, watch: &dyn Watch) -> Result<Ve
     if let Some(run) = all.iter().find(|run| run.state() == State::Foreign) {
         return Err(Unrecovered::Foreign(run.id.clone()));
     }
-    let mut half_purged = Vec::new();
+    let mut to_purge = Vec::new();
     for run in all {
         let path = Path::new(crate::layout::REGSWEEP).join("runs").join(run.id.as_str());
         let note = |message: String| findings.add(Severity::Info, FindingKind::UnfinishedRun, None, &path, message);
         match run.state() {
             State::Finished | State::Kept | State::Foreign => {}
-            State::HalfPurged => {
-                note(format!("run {} was cut off while it deleted its trash; the rest is deleted now", run.id));
-                half_purged.push(run);
-            }
+            State::Unpurged | State::HalfPurged => to_purge.push(run),
             State::CutOff => {
                 let failed =
                     |why: String| Unrecovered::Failed(format!("cannot put back what run {} has moved: {why}", run.id));
@@ -399,7 +422,7 @@ pub fn recover(runs: &Runs, findings: &Findings, watch: &dyn Watch) -> Result<Ve
             }
         }
     }
-    Ok(half_purged)
+    Ok(to_purge)
 }
 
 /// Deletes the trash of a run that is committed, these in it first, with so many removals in flight at a time. What
@@ -459,7 +482,8 @@ fn begin(
 ) -> Result<Option<(Run, Journal)>, SweepError> {
     let what = "cannot make the run's folder and journal in _regsweep";
     let attempt = || -> io::Result<(Run, Journal)> {
-        let told = Begin { delete_untagged: options.delete_untagged, quarantine: options.quarantine };
+        let Options { command, delete_untagged, quarantine, .. } = options;
+        let told = Begin { command, delete_untagged, quarantine };
         let (run, mut journal) = runs.create(Timestamp::now(), told)?;
         match journal
             .write_plan(plan)

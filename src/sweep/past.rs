@@ -23,6 +23,8 @@ pub enum Fate {
     CutOff,
     /// It is kept, and can be restored or purged.
     Kept,
+    /// The run ended before anything of it was deleted: it can be restored until the next run deletes it.
+    Unpurged,
     /// It was being deleted when something cut that off: the next run deletes the rest.
     HalfPurged,
     /// It was deleted.
@@ -101,6 +103,7 @@ fn told_by_its_folder(run: &Run) -> Remembered {
         schema: Remembered::SCHEMA.to_owned(),
         at: run.progress.began.clone().unwrap_or_default(),
         run: Some(run.id.to_string()),
+        command: run.progress.command.clone(),
         items,
         bytes,
         quarantine: run.progress.swept.map(|_| run.progress.quarantine),
@@ -111,8 +114,9 @@ fn told_by_its_folder(run: &Run) -> Remembered {
 fn fate(run: &Run, at_work: Option<&Option<Holder>>) -> Fate {
     let is_its_own = |holder: &Option<Holder>| holder.as_ref().is_none_or(|holder| run.id.is_of_process(holder.pid));
     match run.state() {
-        State::CutOff | State::HalfPurged if at_work.is_some_and(is_its_own) => Fate::AtWork,
+        State::CutOff | State::Unpurged | State::HalfPurged if at_work.is_some_and(is_its_own) => Fate::AtWork,
         State::CutOff => Fate::CutOff,
+        State::Unpurged => Fate::Unpurged,
         State::HalfPurged => Fate::HalfPurged,
         State::Kept => Fate::Kept,
         State::Foreign => Fate::Foreign,

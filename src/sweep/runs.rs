@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::disk::{self, Folder};
 use super::journal::{self, Event, Journal, Progress, SCHEMA};
 use super::schedule;
-use super::trash::{self, Purged, PutBack};
+use super::trash::{self, Contents, Purged, PutBack};
 use crate::cache::schedule::STATE;
 use crate::layout::REGSWEEP;
 use crate::progress::Meter;
@@ -59,7 +59,10 @@ impl std::fmt::Display for RunId {
 pub enum State {
     /// Cut off before the mark *swept*: what it moved is put back.
     CutOff,
-    /// Cut off after the mark, while its trash was being deleted: the deleting is finished.
+    /// Ended after the mark, before anybody had begun to delete its trash: everything is there. It can be restored
+    /// until the next run deletes it.
+    Unpurged,
+    /// Ended while its trash was being deleted: the deleting is finished.
     HalfPurged,
     /// Its trash is kept, for `trash restore` or `trash purge`.
     Kept,
@@ -94,9 +97,20 @@ impl Run {
             Progress { restored: true, .. } if self.has_trash => State::CutOff,
             Progress { purged: true, .. } | Progress { restored: true, .. } => State::Finished,
             Progress { swept: None, .. } => State::CutOff,
-            Progress { quarantine: true, .. } => State::Kept,
-            _ => State::HalfPurged,
+            Progress { purging: true, .. } => State::HalfPurged,
+            Progress { quarantine: true, .. } | Progress { restoring: true, .. } => State::Kept,
+            _ => State::Unpurged,
         }
+    }
+
+    /// Whether everything that it moved away is in its trash, committed, so that it can be put back.
+    pub fn can_be_restored(&self) -> bool {
+        matches!(self.state(), State::Kept | State::Unpurged)
+    }
+
+    /// Whether its trash may be deleted.
+    pub fn can_be_purged(&self) -> bool {
+        matches!(self.state(), State::Kept | State::Unpurged | State::HalfPurged)
     }
 
     /// Its trash; `None` if it has none.
@@ -105,6 +119,14 @@ impl Run {
     /// Whatever the system says.
     pub fn trash(&self) -> io::Result<Option<Folder>> {
         self.folder.open(Path::new(TRASH))
+    }
+
+    /// What lies in its trash, by its place, in the order of the paths. Changes nothing.
+    ///
+    /// # Errors
+    /// Whatever the system says while a folder is listed.
+    pub fn contents(&self) -> io::Result<Contents> {
+        self.trash()?.map_or_else(|| Ok(Contents::default()), |trash| trash::contents(&trash))
     }
 
     /// Removes its trash folder, if nothing is left in it, and says whether it is gone.
@@ -213,6 +235,7 @@ impl Runs {
             at: at.to_string(),
             delete_untagged: options.delete_untagged,
             quarantine: options.quarantine,
+            command: Some(options.command.to_owned()),
         })?;
         Ok((Run { id, folder, progress: Progress::default(), has_trash: true }, journal))
     }
@@ -256,6 +279,10 @@ impl Runs {
     /// Whatever the system says while the trash is listed or the journal is written; what cannot be put back is in the
     /// answer.
     pub fn put_back(&self, run: &Run, meter: &Meter) -> io::Result<PutBack> {
+        if run.state() == State::Unpurged {
+            // If this is cut off, the next run must not delete what is not back yet.
+            run.note(&Event::Restoring { at: Timestamp::now().to_string() })?;
+        }
         let mut back = match run.trash()? {
             Some(trash) => trash::put_back(&self.tree, &trash, meter)?,
             None => PutBack::default(),
@@ -283,13 +310,17 @@ impl Runs {
         }
     }
 
-    /// Deletes a run's trash for good, these in it first.
+    /// Deletes a run's trash for good, these in it first. The journal says so before the first of it goes: until then
+    /// all of it can be restored.
     ///
     /// # Errors
     /// Whatever the system says while the trash is opened; what cannot be deleted is in the answer.
     pub fn purge(&self, run: &Run, first: &[Vec<PathBuf>], meter: &Meter) -> io::Result<Purged> {
         let Some(trash) = run.trash()? else { return Ok(Purged::default()) };
-        if run.state() == State::Kept {
+        if meter.is_halted() {
+            return Ok(Purged { is_halted: true, ..Purged::default() });
+        }
+        if run.state() != State::HalfPurged {
             match run.note(&Event::Purging { at: Timestamp::now().to_string() }) {
                 // If this is cut off, a `trash restore` brings back what is left: only garbage, and some of it broken.
                 Err(error) if disk::is_full(&error) => {}
@@ -308,6 +339,7 @@ fn about(path: &Path, error: &io::Error) -> io::Error {
 /// What a new run is told.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Begin {
+    pub(super) command: &'static str,
     pub(super) delete_untagged: bool,
     pub(super) quarantine: bool,
 }
@@ -331,7 +363,8 @@ mod tests {
         let mut made = Vec::new();
         for second in 0..i64::try_from(REMEMBERED).unwrap() + 4 {
             let at = Timestamp::from_second(second).unwrap();
-            let (run, _journal) = runs.create(at, Begin { delete_untagged: false, quarantine: false }).unwrap();
+            let (run, _journal) =
+                runs.create(at, Begin { command: "gc", delete_untagged: false, quarantine: false }).unwrap();
             if second != 2 {
                 run.remove_empty_trash().unwrap();
                 run.note(&Event::Purged { at: at.to_string() }).unwrap();

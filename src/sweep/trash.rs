@@ -23,6 +23,15 @@ pub(super) const DEEPEST: usize = 128;
 /// What is said of a folder that is deeper.
 const TOO_DEEP: &str = "nested deeper than a registry nests; look at it and delete it by hand";
 
+/// What lies in a trash.
+#[derive(Debug, Default)]
+pub struct Contents {
+    /// What can be put back.
+    pub items: Vec<Item>,
+    /// What nobody has moved there, and why it is taken for that.
+    pub strange: Vec<(PathBuf, String)>,
+}
+
 /// What became of putting back.
 #[derive(Debug, Default)]
 pub struct PutBack {
@@ -46,6 +55,14 @@ pub struct Purged {
     pub kept: Vec<(PathBuf, String)>,
     /// Whether it was to end before its end: then nobody knows what is left.
     pub is_halted: bool,
+}
+
+/// Everything that lies in a trash.
+pub(super) fn contents(trash: &Folder) -> io::Result<Contents> {
+    let mut contents = Contents::default();
+    collect(trash, Path::new(""), &mut contents.items, &mut contents.strange)?;
+    contents.items.sort_by_cached_key(Item::path);
+    Ok(contents)
 }
 
 /// Moves everything in the trash back: blobs first, then layer links, revisions, tags. What a reference leads to is

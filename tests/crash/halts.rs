@@ -10,11 +10,12 @@ use regsweep::finding::Finding;
 use regsweep::halt::Halt;
 use regsweep::run::{self, Ended, How};
 use regsweep::seam::{Answer, Interceptor, Kind, Operation, Seam};
-use regsweep::sweep::State;
+use regsweep::sweep::{Left, State};
 
+use crate::disk::Disk;
 use crate::runs::{self, gc, restore, states};
 use crate::scene::{LITTLE, RICH, Scene};
-use crate::support::inside::{for_each_on_all_cores, gc_until, options, sample};
+use crate::support::inside::{DeadFrom, for_each_on_all_cores, gc_until, options, sample};
 use crate::support::tree::{Blob, Manifest, Tree, blob_object};
 
 /// Which calls count.
@@ -100,12 +101,16 @@ fn ends_well(scene: &Scene, asks: &'static AsksAt, what: &str) -> Where {
         Where::Moving => assert!(ended.swept.is_some_and(|swept| !swept.is_complete), "{what}"),
         // Empty folders of repositories may be all that is left to do.
         Where::Deleting => {
-            assert!(ended.swept.is_some_and(|swept| swept.is_left_in_trash || !swept.is_complete), "{what}")
+            assert!(
+                ended.swept.is_some_and(|swept| swept.left_in_trash != Left::Nothing || !swept.is_complete),
+                "{what}"
+            )
         }
         Where::Everything => assert_eq!(left, scene.end, "{what}"),
     }
     // What was done is committed: the next run puts nothing back.
-    assert!(states(&tree).iter().all(|state| matches!(state, State::Finished | State::HalfPurged)), "{what}");
+    let is_committed = |state: &State| matches!(state, State::Finished | State::Unpurged | State::HalfPurged);
+    assert!(states(&tree).iter().all(is_committed), "{what}");
     scene.nothing_dangles(&tree, what);
     scene.survives(&tree, what);
     came
@@ -133,27 +138,70 @@ fn a_run_that_is_asked_to_end_anywhere_ends_well_and_the_next_goes_on() {
     assert!(counts.iter().all(|count| *count > 0) && counts[1] > 60, "{counts:?}");
 }
 
-/// What is moved into a trash that is kept can be put back, all that was moved until then.
+/// What was moved until then can be put back: out of a trash that is kept, and out of one of which nothing is deleted.
 #[test]
 fn what_was_put_aside_until_then_can_be_restored() {
     let scene = &*LITTLE;
     let moves = scene.count(&scene.disk, |kind| kind == Kind::Move, gc);
     assert!(moves > 8, "{moves}");
-    let mut kept = 0;
-    for nth in 0..moves {
+    for (nth, quarantine) in (0..moves).flat_map(|nth| [(nth, true), (nth, false)]) {
         let tree = scene.tree();
-        let (ended, _) = AsksAt::the(nth, |kind| kind == Kind::Move, nth % 2 == 0).run(&tree, true);
-        let what = format!("asked at the {nth}th move");
-        if nth + 1 < moves {
+        let (ended, _) = AsksAt::the(nth, |kind| kind == Kind::Move, nth % 2 == 0).run(&tree, quarantine);
+        let what = format!("asked at the {nth}th move, quarantine: {quarantine}");
+        if nth + 1 < moves || !quarantine {
             assert_eq!(ended.complaint.map(|complaint| complaint.how), Some(How::Stopped), "{what}");
         }
         assert_ne!(tree.objects(), scene.objects, "{what}: the one in hand has gone");
-        assert_eq!(states(&tree), [State::Kept], "{what}");
-        kept += 1;
+        let (state, left) = if quarantine { (State::Kept, Left::Nothing) } else { (State::Unpurged, Left::All) };
+        assert_eq!(states(&tree), [state], "{what}");
+        assert_eq!(ended.swept.map(|swept| swept.left_in_trash), Some(left), "{what}");
         assert_eq!(restore(&tree, Seam::default()).complaint, None, "{what}");
         assert_eq!(tree.objects(), scene.objects, "{what}");
     }
-    assert_eq!(kept, moves);
+}
+
+/// A restore out of a trash that was to be deleted dies anywhere: what is not back yet is not for the next run to
+/// delete, and the next restore brings it back.
+#[test]
+fn what_is_not_back_yet_is_kept() {
+    let scene = &*LITTLE;
+    let moves = scene.count(&scene.disk, |kind| kind == Kind::Move, gc);
+    let stopped = scene.tree();
+    AsksAt::the(moves - 1, |kind| kind == Kind::Move, false).run(&stopped, false);
+    let (end, disk) = (stopped.objects(), Disk::of(&stopped.root()));
+    let points = scene.count(&disk, Kind::changes, restore);
+    for_each_on_all_cores(&(0..points).collect::<Vec<_>>(), |&point| {
+        let what = format!("restore dead from the change {point} on");
+        let (tree, death) = (scene.tree_of(&disk), DeadFrom::the(point));
+        restore(&tree, death.seam());
+        assert!(death.has_died(), "{what}");
+        match &*states(&tree) {
+            [State::Unpurged] => assert_eq!(tree.objects(), end, "{what}: something is back"),
+            [State::Kept] => assert_eq!(restore(&tree, Seam::default()).complaint, None, "{what}"),
+            // Its trash is gone, and the journal does not say so yet.
+            states => assert!(matches!(states, [State::CutOff | State::Finished]), "{what}: {states:?}"),
+        }
+        if states(&tree) != [State::Unpurged] {
+            assert_eq!(tree.objects(), scene.objects, "{what}");
+        }
+    });
+    assert!(points > 20, "only {points} points");
+}
+
+/// Once the first of it is deleted nobody restores the rest; until then it is all there. The journal knows.
+#[test]
+fn what_is_being_deleted_cannot_be_restored() {
+    let scene = &*LITTLE;
+    let files = scene.count(&scene.disk, |kind| kind == Kind::RemoveFile, gc);
+    assert!(files > 8, "{files}");
+    for nth in 0..files - 1 {
+        let tree = scene.tree();
+        let (ended, _) = AsksAt::the(nth, |kind| kind == Kind::RemoveFile, false).run(&tree, false);
+        let what = format!("asked at the {nth}th removal");
+        assert_eq!(ended.swept.map(|swept| swept.left_in_trash), Some(Left::Some), "{what}");
+        assert_eq!(states(&tree), [State::HalfPurged], "{what}");
+        assert!(restore(&tree, Seam::default()).complaint.is_some(), "{what}");
+    }
 }
 
 /// Blobs of 1 KiB, 2 KiB, 4 KiB ...: half of them with a layer link, which goes before its blob and not before others.

@@ -92,7 +92,7 @@ impl Story {
             if now.restored && !was.restored {
                 assert!(things.is_empty(), "{what}: restored, says the journal, and {things:?} is in the trash");
             }
-            something_may_be_gone |= now.swept.is_some() && !now.quarantine;
+            something_may_be_gone |= now.swept.is_some() && now.purging;
         }
         // Whatever is not in the tree is in a trash, unless it may be deleted.
         let all: Vec<PathBuf> = own.files().map(|(path, _)| untrashed(path)).collect();

@@ -21,6 +21,8 @@ pub(crate) struct Done {
     /// Why it is not what was asked for.
     pub(crate) complaint: Option<String>,
     pub(crate) findings: Vec<Finding>,
+    /// Whether it deleted what an earlier run had left in its trash.
+    pub(crate) has_purged_another: bool,
     /// What a run says that it removed.
     pub(crate) removed: Totals,
     /// How many actions it had planned; `None` if it did not come to that.
@@ -29,7 +31,8 @@ pub(crate) struct Done {
 
 impl Done {
     pub(crate) fn tells_of_an_unfinished_run(&self) -> bool {
-        self.findings.iter().any(|finding| finding.kind == regsweep::finding::FindingKind::UnfinishedRun)
+        let is_told = |finding: &Finding| finding.kind == regsweep::finding::FindingKind::UnfinishedRun;
+        self.has_purged_another || self.findings.iter().any(is_told)
     }
 
     fn of_run((ended, findings): (Ended, Vec<Finding>)) -> Self {
@@ -38,11 +41,13 @@ impl Done {
             complaint.get_or_insert_with(|| "not complete".to_owned());
         }
         let planned = ended.collection.map(|collection| collection.plan.actions().count());
-        Self { complaint, findings, removed: ended.removed, planned }
+        let has_purged_another = !ended.earlier.is_empty();
+        Self { complaint, findings, has_purged_another, removed: ended.removed, planned }
     }
 
     fn failed(why: &str) -> Self {
-        Self { complaint: Some(why.to_owned()), findings: Vec::new(), removed: Totals::default(), planned: None }
+        let complaint = Some(why.to_owned());
+        Self { complaint, findings: Vec::new(), has_purged_another: false, removed: Totals::default(), planned: None }
     }
 }
 
@@ -97,7 +102,7 @@ fn with_the_kept_run(tree: &Tree, seam: Seam, act: impl Fn(&Runs, &sweep::Run, &
         let mut done = Done { complaint: None, ..Done::failed("") };
         match Runs::of(&registry).and_then(|runs| Ok((runs.list()?, runs))) {
             Err(error) => done.complaint = Some(error.to_string()),
-            Ok((all, runs)) => match all.iter().find(|run| run.state() == State::Kept) {
+            Ok((all, runs)) => match all.iter().find(|run| run.can_be_restored()) {
                 None => done.complaint = Some("no run can be restored or purged".to_owned()),
                 Some(run) => act(&runs, run, &mut done),
             },

@@ -35,7 +35,7 @@ fn every_kind_event_and_field_is_described() {
     expect(&report, variants("src/finding.rs", "FindingKind"));
     expect(&report, variants("src/plan.rs", "Reason"));
     expect(&report, variants("src/plan.rs", "ActionKind").into_iter().map(|kind| kind.replace('-', "_")).collect());
-    expect(&report, variants("src/report/mod.rs", "Outcome"));
+    expect(&report, variants("src/run/ended.rs", "Outcome"));
     expect(&report, variants("src/interlock/evidence.rs", "EvidenceKind"));
     let of_others = ["measure", "restore"];
     expect(

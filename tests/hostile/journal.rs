@@ -51,12 +51,14 @@ enum Then {
     Kept,
     /// One that was cut off: the next `gc` puts it back.
     CutOff,
+    /// One whose trash was to be deleted, and nobody has begun to.
+    Unpurged,
     /// One whose trash is being deleted.
     HalfPurged,
     /// One of another version of regsweep.
     Foreign,
 }
-use Then::{CutOff, Foreign, HalfPurged, Kept};
+use Then::{CutOff, Foreign, HalfPurged, Kept, Unpurged};
 
 /// What is done to a journal, and what the run counts as then.
 type Edit = (&'static str, Then, fn(&Path));
@@ -75,12 +77,12 @@ const EDITS: &[Edit] = &[
     ("another run", Kept, |run| every(run, "run", "../../../outside")),
     ("no plan", Kept, |run| without(run, "plan")),
     ("no mark", CutOff, |run| without(run, "swept")),
-    ("a second mark that keeps nothing", HalfPurged, |run| with(run, SWEPT)),
+    ("a second mark that keeps nothing", Unpurged, |run| with(run, SWEPT)),
     ("a mark of another type", CutOff, |run| {
         without(run, "swept");
         with(run, r#"{"event":"swept","at":1,"window_seconds":"x","quarantine":"yes","moved":-1,"bytes":null}"#);
     }),
-    ("quarantine turned round", HalfPurged, |run| replaced(run, "\"quarantine\":true", "\"quarantine\":false")),
+    ("quarantine turned round", Unpurged, |run| replaced(run, "\"quarantine\":true", "\"quarantine\":false")),
     ("restored added", CutOff, |run| with(run, RESTORED)),
     ("purging added", HalfPurged, |run| with(run, PURGING)),
     ("purged added", HalfPurged, |run| with(run, PURGED)),
@@ -92,6 +94,7 @@ const EDITS: &[Edit] = &[
     ("begun before the first year", Kept, |run| every(run, "at", "-009999-01-01T00:00:00Z")),
     ("begun at no time", Kept, |run| every(run, "at", "\\u001b[2J\\nFORGED\u{9b}31m\u{202e}")),
     ("no beginning", Kept, |run| without(run, "begin")),
+    ("another command", Kept, |run| every(run, "command", "\\u001b[2J\\nFORGED\u{9b}31m\u{202e}")),
     ("the schema of another version", Foreign, |run| replaced(run, "regsweep.journal/1", "regsweep.journal/2")),
     ("a million lines", Kept, |run| {
         let journal = run.join("journal.jsonl");
@@ -150,12 +153,12 @@ fn edited_journals_lead_nowhere() {
             assert!(now.is_subset(&everything), "{case}: nothing appears that was not there");
             let code = match (command, *then) {
                 ("gc", Foreign) => 4,
-                ("gc", _) | ("trash restore", Kept) | ("trash purge", Kept | HalfPurged) => 0,
+                ("gc", _) | ("trash restore", Kept | Unpurged) | ("trash purge", Kept | Unpurged | HalfPurged) => 0,
                 // What is not kept is not for these commands to touch.
                 _ => 2,
             };
             done.exits(code);
-            if command == "trash restore" && *then == Kept {
+            if command == "trash restore" && matches!(then, Kept | Unpurged) {
                 assert_eq!(now, everything, "{case}: what lies in the trash is back, whatever the journal says");
             } else if command != "gc" {
                 assert_eq!(now, left, "{case}");

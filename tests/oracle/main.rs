@@ -296,8 +296,13 @@ fn a_real_run_does_what_the_plan_says() {
                 continue;
             }
             let plan = named(&collection);
-            let options =
-                sweep::Options { quarantine: false, delete_untagged: wish.untagged_goes, deleters: 1, window_began };
+            let options = sweep::Options {
+                command: "gc",
+                quarantine: false,
+                delete_untagged: wish.untagged_goes,
+                deleters: 1,
+                window_began,
+            };
             let (inventory, findings) = (&collection.inventory, Findings::default());
             let swept = sweep(&registry, inventory, &collection.plan, options, &findings, &Unwatched);
             prop_assert_eq!(findings.into_sorted(), Vec::new(), "{}", mode(wish));

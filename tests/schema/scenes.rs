@@ -166,7 +166,7 @@ fn trash(all: &mut Collector) {
         report["run"].as_str().unwrap().to_owned()
     };
     let restored = quarantine(all);
-    all.run(&tree, &list, &[], 0);
+    all.run(&tree, &[&list[..], &["-v"]].concat(), &[], 0);
     act(&["trash", "restore", STOPPED], &[&restored]);
     let purged = quarantine(all);
     act(&["trash", "purge"], &[&purged]);
@@ -182,6 +182,27 @@ fn trash(all: &mut Collector) {
     all.files(&tree);
     let list_of_runs = all.run(&tree, &list, &[], 0);
     act(&["trash", "purge"], &[list_of_runs["runs"][0]["run"].as_str().unwrap()]);
+    // One that was to delete its trash, and was taken back before that.
+    tree.orphan("taken back");
+    let run = quarantine(all);
+    let journal = tree.regsweep().join("runs").join(&run).join("journal.jsonl");
+    let text = fs::read_to_string(&journal).unwrap();
+    fs::write(&journal, text.replace("\"quarantine\":true", "\"quarantine\":false")).unwrap();
+    act(&["trash", "restore", STOPPED], &[&run]);
+    all.files(&tree);
+    // Ends that left something to delete: all of it, and nobody knows how much.
+    for is_whole in [true, false] {
+        tree.orphan(&format!("left: {is_whole}"));
+        let run = quarantine(all);
+        let journal = tree.regsweep().join("runs").join(run).join("journal.jsonl");
+        let text = fs::read_to_string(&journal).unwrap();
+        let purging = r#"{"event":"purging","at":"2026-01-01T00:00:00Z"}"#;
+        let unkept = text.replace("\"quarantine\":true", "\"quarantine\":false");
+        fs::write(&journal, if is_whole { unkept } else { format!("{text}{purging}\n") }).unwrap();
+        all.run(&tree, &[&list[..], &["-v"]].concat(), &[], 0);
+        let report = all.run(&tree, &["gc", STOPPED], &[], 0);
+        assert_eq!(report["earlier_trash"][0]["bytes"].is_number(), is_whole);
+    }
     // What the journal says decides what a run is: cut off before its mark, or after it, or of another version.
     tree.orphan("one more");
     let run = quarantine(all);
@@ -192,6 +213,7 @@ fn trash(all: &mut Collector) {
     for (text, state, has_time) in [
         (format!("{before}\n"), "cut-off", true),
         (format!("{whole}{purging}\n"), "half-purged", true),
+        (whole.replace("\"quarantine\":true", "\"quarantine\":false"), "unpurged", true),
         (whole.replace("regsweep.journal/1", "regsweep.journal/9"), "foreign", true),
         (format!("{swept}\n"), "kept", false),
     ] {
@@ -233,6 +255,7 @@ fn watching(all: &mut Collector) {
     for (text, fate) in [
         (format!("{before}\n"), "cut-off"),
         (format!("{whole}{purging}\n"), "half-purged"),
+        (whole.replace("\"quarantine\":true", "\"quarantine\":false"), "unpurged"),
         (whole.replace("regsweep.journal/1", "regsweep.journal/9"), "foreign"),
     ] {
         fs::write(&journal, text).unwrap();

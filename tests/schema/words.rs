@@ -57,7 +57,11 @@ fn known() -> BTreeMap<&'static str, Words> {
         ("reason", kebab("src/plan.rs", "Reason")),
         ("action_kind", snake("src/plan.rs", "ActionKind")),
         ("report/command", quoted_after(&commands, "command: \"")),
-        ("report/outcome", kebab("src/report/mod.rs", "Outcome")),
+        ("journal_begin/command", quoted_after(&commands, "command: \"")),
+        ("trash_run/command", with(quoted_after(&commands, "command: \""), &["null"])),
+        // Where a repository lay there is nothing in it.
+        ("trash_content/kind", without(snake("src/plan.rs", "ActionKind"), "repository")),
+        ("report/outcome", kebab("src/run/ended.rs", "Outcome")),
         ("evidence/kind", kebab("src/interlock/evidence.rs", "EvidenceKind")),
         // Putting back is no part of a run that is reported, and neither is measuring.
         ("phase/name", without(without(kebab("src/progress.rs", "Phase"), "restore"), "measure")),
@@ -76,8 +80,8 @@ fn known() -> BTreeMap<&'static str, Words> {
         // A run of which nothing is left is not listed.
         ("trash_run/state", without(kebab("src/sweep/runs.rs", "State"), "finished")),
         ("journal/event", events),
-        ("history/outcome", kebab("src/report/mod.rs", "Outcome")),
-        ("past_run/outcome", with(kebab("src/report/mod.rs", "Outcome"), &["null"])),
+        ("history/outcome", kebab("src/run/ended.rs", "Outcome")),
+        ("past_run/outcome", with(kebab("src/run/ended.rs", "Outcome"), &["null"])),
         ("past_run/fate", with(kebab("src/sweep/past.rs", "Fate"), &["null"])),
         ("log/entry", kebab("src/report/log.rs", "Entry")),
         ("log/phase", kebab("src/progress.rs", "Phase")),

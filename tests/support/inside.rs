@@ -27,6 +27,7 @@ static UNTAGGED_GO: LazyLock<Policy> = LazyLock::new(|| Policy { delete_untagged
 pub(crate) fn options() -> run::Options<'static> {
     let at = Timestamp::now();
     run::Options {
+        command: "gc",
         collect: collect::Options {
             policy: &UNTAGGED_GO,
             uploads_older_than: 604_800,

@@ -26,6 +26,7 @@ mod runs;
 mod second;
 mod trash;
 mod underfoot;
+mod undo;
 
 #[path = "../support/mod.rs"]
 mod support;

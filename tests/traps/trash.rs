@@ -308,7 +308,7 @@ fn t27_a_purge_that_was_cut_off_is_finished_by_the_next_purge() {
         fs::write(&journal, text).unwrap();
         let refused = trash(&["restore", "--registry-stopped", report.run()], &tree);
         refused.exits(2);
-        assert!(refused.stderr.contains("is being deleted: it cannot be restored"), "{}", refused.stderr);
+        assert!(refused.stderr.contains("is deleted already: it cannot be restored"), "{}", refused.stderr);
         assert!(trash(&["list"], &tree).text().contains("half-purged"));
         let names = if by_name { vec!["purge", report.run()] } else { vec!["purge"] };
         trash(&names, &tree).exits(0);

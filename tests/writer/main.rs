@@ -63,7 +63,8 @@ fn scanned(registry: &Registry) -> Collection {
 }
 
 fn swept(registry: &Registry, seen: &Collection, quarantine: bool, watch: &dyn Watch) -> Result<Swept, SweepError> {
-    let options = sweep::Options { quarantine, delete_untagged: true, deleters: 1, window_began: Instant::now() };
+    let options =
+        sweep::Options { command: "gc", quarantine, delete_untagged: true, deleters: 1, window_began: Instant::now() };
     sweep(registry, &seen.inventory, &seen.plan, options, &Findings::default(), watch)
 }
 

@@ -55,10 +55,10 @@ fn kinds(found: &ReadOnly) -> String {
     found.evidence.iter().map(letter).collect()
 }
 
-/// The rule itself, written a second time and as shortly as it can be, over all 2 x 2 x 3 x 6 x 6 situations.
+/// The rule itself, written a second time and as shortly as it can be, over all 2 x 2 x 3 x 7 x 7 situations.
 #[test]
 fn every_combination() {
-    use ProbeAnswer::{CredentialsNeeded, NobodyServes, ReadOnly, Unclear, Writable};
+    use ProbeAnswer::{CredentialsNeeded, NobodyServes, OtherStorage, ReadOnly, Unclear, Writable};
     let answers = [
         None,
         Some(ReadOnly),
@@ -66,6 +66,7 @@ fn every_combination() {
         Some(CredentialsNeeded),
         Some(NobodyServes),
         Some(Unclear("x".to_owned())),
+        Some(OtherStorage("x".to_owned())),
     ];
     let mut proven = 0;
     for config in [None, Some(false), Some(true)] {
@@ -77,7 +78,8 @@ fn every_combination() {
                     let any = |answer: &ProbeAnswer| own.as_ref() == Some(answer) || given.as_ref() == Some(answer);
                     let evidence = config == Some(true) || given == &Some(ReadOnly) || stopped;
                     let live = any(&ReadOnly) || any(&CredentialsNeeded) || matches!(own, Some(Unclear(_)));
-                    let objection = any(&Writable) || cache && (!stopped || live);
+                    let is_other = matches!(given, Some(OtherStorage(_)));
+                    let objection = any(&Writable) || is_other || cache && (!stopped || live);
                     let what = format!("{config:?} {own:?} {given:?} stopped={stopped} cache={cache}: {found:?}");
                     assert_eq!(!found.evidence.is_empty(), evidence, "{what}");
                     assert_eq!(!found.objections.is_empty(), objection, "{what}");
@@ -245,6 +247,32 @@ fn the_config_s_own_address_counts_once_it_is_named() {
         assert_eq!(found.advice.iter().any(|line| line.contains(&hint)), !proven, "{found:?}");
         assert!(proven || found.refusal(Path::new("/r")).contains("by naming it"), "{found:?}");
     }
+}
+
+/// A config that says read-only proves it, whoever answers or not; but whoever gave an address is told that it did not
+/// bear it out.
+#[test]
+fn a_config_alone_says_that_it_is_alone() {
+    use ProbeAnswer::{CredentialsNeeded, NobodyServes, ReadOnly, Unclear};
+    let alone = "so only this file says so";
+    for (given, said) in [
+        (Some(NobodyServes), Some("nobody serves at https://registry.example.org")),
+        (Some(CredentialsNeeded), Some("wants other credentials")),
+        (Some(Unclear("502 Bad Gateway".to_owned())), Some("no clear answer (502 Bad Gateway)")),
+        (Some(ReadOnly), None),
+        (None, None),
+    ] {
+        let case = Case { config: Some(true), own: Some(NobodyServes), given, stopped: false, cache: false };
+        let found = decide(&case);
+        assert!(found.proven, "{found:?}");
+        let detail = &found.evidence[0].detail;
+        assert_eq!(detail.contains(alone), said.is_some(), "{detail}");
+        assert!(detail.contains(said.unwrap_or_default()), "{detail}");
+    }
+    // A config that does not say so has nothing to be alone with.
+    let case =
+        Case { config: Some(false), own: Some(NobodyServes), given: Some(NobodyServes), stopped: true, cache: false };
+    assert!(decide(&case).evidence.iter().all(|evidence| !evidence.detail.contains(alone)));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use super::*;
+use crate::layout::{RepositoryName, TagName};
 
 const HEADER: &str = "Docker-Distribution-Api-Version: registry/2.0\r\n";
 const SECOND: Duration = Duration::from_secs(5);
@@ -121,6 +122,77 @@ fn credentials_are_sent_where_they_are_given_and_nowhere_else() {
     assert!(requests.recv().is_err(), "the redirect was followed");
 }
 
+/// What lies on disk, for [`probe_for`].
+fn image(repository: &str, tag: &str, digit: char) -> OnDisk {
+    OnDisk::new(RepositoryName::parse(repository).unwrap(), TagName::parse(tag).unwrap(), digest(digit))
+}
+
+fn digest(digit: char) -> Digest {
+    format!("sha256:{}", digit.to_string().repeat(64)).parse().unwrap()
+}
+
+/// A read-only registry is asked for one image after the other, until one is what lies on disk, or an answer says
+/// nothing; and only if it clearly has others for all of them is it another one.
+#[test]
+fn t61_a_registry_is_asked_for_what_lies_on_disk() {
+    let read_only = || answer("405 Method Not Allowed", &format!("{HEADER}Allow: GET, HEAD\r\n"), "");
+    let has = |digit| answer("200 OK", &format!("{HEADER}Docker-Content-Digest: {}\r\n", digest(digit)), "");
+    let (none, no_digest) = (|| answer("404 Not Found", HEADER, ""), || answer("200 OK", HEADER, ""));
+    let not_a_registry = || answer("404 Not Found", "", "");
+    let (denied, busy) = (|| answer("401 Unauthorized", HEADER, ""), || answer("429 Too Many Requests", HEADER, ""));
+    let bad_digest = || answer("200 OK", &format!("{HEADER}Docker-Content-Digest: sha256:abc\r\n"), "");
+    let other = |words: &str| ProbeAnswer::OtherStorage(words.to_owned());
+    let other_digest = format!("team/app:v1 is {} there", digest('c'));
+    let table = [
+        ("the first is it", vec![has('a')], ProbeAnswer::ReadOnly),
+        ("the second is it", vec![none(), has('b')], ProbeAnswer::ReadOnly),
+        ("the tag was moved, the second is it", vec![has('c'), has('b')], ProbeAnswer::ReadOnly),
+        ("neither is there", vec![none(), none()], other("it has no team/app:v1")),
+        ("both are others", vec![has('c'), has('c')], other(&other_digest)),
+        ("an answer that needs credentials", vec![denied()], ProbeAnswer::ReadOnly),
+        ("none, then one that needs credentials", vec![none(), denied()], ProbeAnswer::ReadOnly),
+        ("too many requests", vec![busy()], ProbeAnswer::ReadOnly),
+        ("no digest", vec![no_digest()], ProbeAnswer::ReadOnly),
+        ("no digest that is one", vec![bad_digest()], ProbeAnswer::ReadOnly),
+        ("404 of a proxy", vec![not_a_registry()], ProbeAnswer::ReadOnly),
+        ("the connection breaks off", vec![String::new()], ProbeAnswer::ReadOnly),
+    ];
+    let images = [image("team/app", "v1", 'a'), image("team/other/deep", "v2", 'b')];
+    for (what, answers, expected) in table {
+        let asked = answers.len();
+        let (port, requests) = server([vec![read_only()], answers].concat());
+        let url: RegistryUrl = format!("http://127.0.0.1:{port}/prefix/").parse().unwrap();
+        let credentials = Credentials::parse("user:word").unwrap();
+        assert_eq!(probe_for(&images, &url, Some(&credentials), SECOND), expected, "{what}");
+        let requests: Vec<String> = requests.iter().collect();
+        assert_eq!(requests.len(), 1 + asked, "{what}: {requests:?}");
+        for (request, path) in requests[1..].iter().zip(["team/app/manifests/v1", "team/other/deep/manifests/v2"]) {
+            assert!(request.starts_with(&format!("HEAD /prefix/v2/{path} HTTP/1.1\r\n")), "{what}: {request}");
+            let request = request.to_ascii_lowercase();
+            assert!(request.contains("\r\nauthorization: basic dxnlcjp3b3jk\r\n"), "{what}: {request}");
+            assert!(request.contains("application/vnd.oci.image.index.v1+json"), "{what}: {request}");
+        }
+    }
+}
+
+/// Where there is nothing to ask for, and where the registry is not read-only, nothing more is asked.
+#[test]
+fn a_registry_is_asked_for_nothing_without_need() {
+    let images = [image("team/app", "v1", 'a')];
+    let (read_only, writable) = (
+        answer("405 Method Not Allowed", &format!("{HEADER}Allow: GET, HEAD\r\n"), ""),
+        answer("400 Bad Request", HEADER, ""),
+    );
+    for (images, answer, expected) in
+        [(&images[..0], read_only, ProbeAnswer::ReadOnly), (&images[..], writable, ProbeAnswer::Writable)]
+    {
+        let (port, requests) = server(vec![answer]);
+        let url = format!("http://127.0.0.1:{port}").parse().unwrap();
+        assert_eq!(probe_for(images, &url, None, SECOND), expected);
+        assert_eq!(requests.iter().count(), 1);
+    }
+}
+
 #[test]
 fn no_answer() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -139,6 +211,27 @@ fn no_answer() {
     }
     let got = probe(&"http://name.invalid:5000".parse().unwrap(), None, SECOND / 10);
     assert!(matches!(got, ProbeAnswer::Unclear(_)), "{got:?}");
+}
+
+/// Somebody has written https for a registry that speaks http.
+#[test]
+fn an_http_port_that_is_asked_with_tls() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let answering = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        // The greeting of TLS, in one read.
+        let mut buffer = [0; 4096];
+        assert!(stream.read(&mut buffer).unwrap() > 5);
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").unwrap();
+        // Until the other side has gone.
+        let _ignored = stream.read(&mut buffer);
+    });
+    let answer = probe(&format!("https://127.0.0.1:{port}").parse().unwrap(), None, SECOND);
+    let ProbeAnswer::Unclear(words) = answer else { panic!("{answer:?}") };
+    assert!(words.ends_with("; perhaps it speaks http, without TLS"), "{words}");
+    assert_eq!(words.lines().count(), 1, "{words}");
+    answering.join().unwrap();
 }
 
 #[test]
