@@ -83,6 +83,8 @@ pub struct TagVerdict {
     pub rule: Option<usize>,
     /// What decided.
     pub because: Because,
+    /// Whether it has no place of its own among those that stay; see [`retention::Verdict`].
+    pub is_tied: bool,
 }
 
 /// What a tag is worth as a root.
