@@ -12,6 +12,7 @@ mod referrers;
 mod removal;
 pub mod retention;
 mod size;
+mod translate;
 
 pub use duration::parse_duration;
 pub use eviction::{Evicted, Limits};
