@@ -1,5 +1,7 @@
 //! See and decide: from an open registry to a plan. Nothing here changes anything; a dry run ends where this ends.
 
+mod doubts;
+
 use std::path::Path;
 use std::time::Instant;
 
@@ -13,13 +15,12 @@ use crate::finding::{FindingKind, Findings, Severity};
 use crate::halt::Halted;
 use crate::interlock::brakes::{self, Brake, Percent};
 use crate::inventory::{self, DigestId, Digests, Inventory, LinkState, Repository, Tag};
-use crate::layout::{INDEX, LINK, REPOSITORIES, SIGNATURES, UPLOADS, UploadId, component, is_debris, shown};
+use crate::layout::{INDEX, LINK, REPOSITORIES, SIGNATURES, UPLOADS, UploadId, component, is_debris};
 use crate::manifest::{self, Expect, Reading, Store};
-use crate::mark::{self, Links, Marking, Pushes, RepositoryMarking, Wishes};
+use crate::mark::{self, Links, Marking, Wishes};
 use crate::plan::{self, Basis, BlobTotals, CountAndBytes, Plan, Scope};
 use crate::policy::protect::Unknown;
-use crate::policy::retention::Effect;
-use crate::policy::{Evicted, Policy, Removal, RepositoryPattern, Retention};
+use crate::policy::{Evicted, Policy, Removal};
 use crate::progress::{Meter, Phase, Watch};
 use crate::registry::{Kind, Registry, Unreadable};
 
@@ -198,7 +199,7 @@ pub fn collect_and<T>(
     }
     let manifests = then(store);
     if let Some(retention) = &options.policy.retention {
-        doubts_about_rules(retention, &inventory, &marking, findings);
+        doubts::about_rules(retention, &inventory, &marking, findings);
     }
     phase_ends(Phase::Mark);
 
@@ -366,69 +367,6 @@ fn report_unknown(unknown: &[Unknown], findings: &Findings) {
         let severity = if *is_suspicious { Severity::Warning } else { Severity::Info };
         let message = format!("--protect names {text} (line {line}), which is not in this registry");
         findings.add(severity, FindingKind::UnknownReference, None, Path::new(REPOSITORIES), message);
-    }
-}
-
-/// So many tags in several repositories are not pushed in [`SHORT_TIME`], unless somebody copies them.
-const MANY_PUSHES: usize = 20;
-/// In seconds.
-const SHORT_TIME: i64 = 3600;
-
-/// What may be wrong with the rules, or with the times that they go by.
-fn doubts_about_rules(retention: &Retention, inventory: &Inventory, marking: &Marking, findings: &Findings) {
-    let whole = Path::new(REPOSITORIES);
-    let note = |severity, message: String| findings.add(severity, FindingKind::Retention, None, whole, message);
-    let repositories = || inventory.repositories.iter().zip(&marking.repositories);
-    let some = |names: Vec<&str>| match names.len() {
-        0..=3 => names.join(", "),
-        more => format!("{} and {} more", names[..3].join(", "), more - 3),
-    };
-    let of_one_second =
-        |marked: &RepositoryMarking| marked.judged_by_time.count > 1 && marked.judged_by_time.seconds() == 0;
-    let same: Vec<&str> =
-        repositories().filter(|(_, marked)| of_one_second(marked)).map(|(seen, _)| &*seen.name).collect();
-    let pushes = repositories().filter(|(_, marked)| marked.judged_by_time.count > 0);
-    let (concerned, all) =
-        pushes.fold((0, Pushes::default()), |(count, all), (_, marked)| (count + 1, all.and(marked.judged_by_time)));
-    if concerned > 1 && all.count >= MANY_PUSHES && all.seconds() <= SHORT_TIME {
-        let message = format!(
-            "all {} tags that the rules are about, in {concerned} repositories, were pushed within {} minutes, as \
-             after a backup was restored without its times: then these say nothing of which is the newest",
-            all.count,
-            all.seconds() / 60 + 1
-        );
-        note(Severity::Warning, message);
-    } else if !same.is_empty() {
-        let count = same.len();
-        let of = if count == 1 { "one repository".to_owned() } else { format!("{count} repositories") };
-        note(
-            Severity::Warning,
-            format!(
-                "all tags of {of} that the rules are about were pushed in the same second ({}), as after a backup was \
-                 restored without its times: counts and periods cannot tell them apart, and keep all or none",
-                some(same)
-            ),
-        );
-    }
-    let future: Vec<&str> =
-        repositories().filter(|(_, marked)| marked.tags_of_the_future > 0).map(|(seen, _)| &*seen.name).collect();
-    if !future.is_empty() {
-        let message = format!("tags that were pushed in the future stay, and are not counted ({})", some(future));
-        note(Severity::Warning, message);
-    }
-    for rule in &retention.rules {
-        let unused = |patterns: &[RepositoryPattern]| -> Vec<String> {
-            patterns.iter().filter(|it| !it.was_used()).map(|it| it.as_str().to_owned()).collect()
-        };
-        for pattern in [unused(&rule.repositories), unused(&rule.except_repositories)].concat() {
-            let pattern = shown(pattern.as_bytes());
-            note(Severity::Warning, format!("{}: no repository matches '{pattern}'", rule.name));
-        }
-        let kept = if let Effect::Keep(keep) = &rule.effect { &*keep.tags } else { &[] };
-        for pattern in rule.tags.iter().chain(&rule.except_tags).chain(kept).filter(|it| !it.was_used()) {
-            let pattern = shown(pattern.as_str().as_bytes());
-            note(Severity::Info, format!("{}: no tag matches '{pattern}', as a whole name", rule.name));
-        }
     }
 }
 

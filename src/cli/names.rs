@@ -26,27 +26,38 @@ pub(crate) struct Names {
     /// Keep the last N tags of each repository
     ///
     /// By push time; the others go. What a tag led to goes with it in the same run, unless another tag leads there too.
-    /// Several of these options keep what any of them keeps, and the newest tag of a repository always stays.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64))]
+    /// Several of these options keep what any of them keeps, and the newest tag of a repository always stays. A tag
+    /// that --keep-tag keeps counts among the N as well; one of --except-tag does not. Tags that were pushed in the
+    /// same second are not told apart, so more than N may stay.
+    #[arg(long, value_name = "N", value_parser = parse_count, allow_hyphen_values = true)]
     keep_last: Option<u64>,
 
     /// Keep tags pushed within D of the newest
     ///
     /// Those that were pushed no longer than this before the newest tag of their repository, such as 30d, 6mo, 1y.
-    #[arg(long, value_name = "D", value_parser = WrittenAs::<i64>::duration)]
+    #[arg(long, value_name = "D", value_parser = WrittenAs::<i64>::duration, allow_hyphen_values = true)]
     keep_within: Option<WrittenAs<i64>>,
 
     /// Keep tags whose whole name matches
     ///
-    /// A regular expression; may be given several times.
+    /// A regular expression, not a glob (release-.*, not release-*); may be given several times. Such a tag still
+    /// counts: where it is one of the last N, it takes a place of --keep-last. To keep N others, use --except-tag
+    /// instead.
     #[arg(long, value_name = "REGEX")]
     keep_tag: Vec<TagRegex>,
+
+    /// Leave alone tags whose whole name matches
+    ///
+    /// A regular expression; may be given several times. The other options are not about these tags: they stay, and do
+    /// not count. --keep-last 3 --except-tag 'release-.*' keeps every release, and the last three of the others.
+    #[arg(long, value_name = "REGEX")]
+    except_tag: Vec<TagRegex>,
 
     /// Keep N former digests of a tag, or within D
     ///
     /// Of the digests that a tag pointed at before, keep the last N, or those that it still pointed at within D; the
     /// others go.
-    #[arg(long, value_name = "N|D", value_parser = WrittenAs::<History>::history)]
+    #[arg(long, value_name = "N|D", value_parser = WrittenAs::<History>::history, allow_hyphen_values = true)]
     keep_tag_history: Option<WrittenAs<History>>,
 
     /// Let the above decide in these repositories
@@ -60,7 +71,8 @@ pub(crate) struct Names {
     ///
     /// Which tags stay: see docs/retention.md.
     #[arg(long, value_name = "FILE",
-          conflicts_with_all = ["keep_last", "keep_within", "keep_tag", "keep_tag_history", "repository_glob"])]
+          conflicts_with_all = ["keep_last", "keep_within", "keep_tag", "except_tag", "keep_tag_history",
+                                "repository_glob"])]
     policy: Option<PathBuf>,
 
     /// Keep what this file names; - reads stdin
@@ -85,6 +97,16 @@ pub(crate) struct Names {
     /// As `rm -rf` of a revision's folder leaves them: nobody can pull them.
     #[arg(long)]
     drop_dangling_tags: bool,
+}
+
+/// How many tags stay.
+fn parse_count(text: &str) -> Result<u64, String> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse() {
+        Ok(count) if is_number => Ok(count),
+        _ if is_number => Err("so many tags cannot be counted; write a number such as 10".to_owned()),
+        _ => Err("write how many tags are to stay, a number such as 10".to_owned()),
+    }
 }
 
 /// A value, and how it was written.
@@ -165,14 +187,15 @@ impl Names {
             ..Keep::default()
         };
         if !keep.selects_tags() && keep.history.is_none() {
-            return match self.repository.first() {
-                None => Ok(None),
-                Some(_) => Err(Failure::usage(anyhow!(
-                    "--repository says where a rule decides, and there is none: add --keep-last N or another"
-                ))),
+            let what = match (self.repository.is_empty(), self.except_tag.is_empty()) {
+                (true, true) => return Ok(None),
+                (false, _) => "--repository says where a rule decides",
+                (true, false) => "--except-tag says what a rule leaves alone",
             };
+            return Err(Failure::usage(anyhow!("{what}, and there is none: add --keep-last N or another")));
         }
         let mut rule = Rule::new("flags", Effect::Keep(keep));
+        rule.except_tags = self.except_tag.iter().map(|pattern| pattern.0.clone()).collect();
         rule.repositories = self.repository.iter().map(|pattern| pattern.0.clone()).collect();
         Ok(Some(rule))
     }
@@ -191,6 +214,9 @@ impl Names {
         }
         for pattern in &self.keep_tag {
             add("--keep-tag", pattern.0.as_str());
+        }
+        for pattern in &self.except_tag {
+            add("--except-tag", pattern.0.as_str());
         }
         if let Some(history) = &self.keep_tag_history {
             add("--keep-tag-history", &history.text);

@@ -79,12 +79,12 @@ impl Names {
     }
 
     fn stays(&mut self, place: usize, because: Because) {
-        self.decide(place, TagVerdict { goes: None, rule: None, because });
+        self.decide(place, TagVerdict { goes: None, rule: None, because, is_tied: false });
     }
 
     fn goes(&mut self, place: usize, cause: Cause, because: Because) {
         self.tags_gone.push((place, cause));
-        self.decide(place, TagVerdict { goes: Some(cause), rule: None, because });
+        self.decide(place, TagVerdict { goes: Some(cause), rule: None, because, is_tied: false });
     }
 
     /// The tags that somebody named, by their place.
@@ -103,7 +103,7 @@ impl Names {
             self.tags_gone.retain(|(_, cause)| *cause == Cause::Named);
             for verdict in self.verdicts.iter_mut().filter(|verdict| verdict.goes.is_some_and(|it| it != Cause::Named))
             {
-                *verdict = TagVerdict { goes: None, rule: None, because: Because::Tainted };
+                *verdict = TagVerdict { goes: None, rule: None, because: Because::Tainted, is_tied: false };
             }
         }
         self.tags_gone.sort_unstable();
@@ -135,7 +135,8 @@ impl<'a> Walk<'a> {
                 Some(_) if self.pass.is_cautious => Because::Tainted,
                 Some(_) => Because::NoRule,
             };
-            names.verdicts = vec![TagVerdict { goes: None, rule: None, because }; repository.tags.len()];
+            let verdict = TagVerdict { goes: None, rule: None, because, is_tied: false };
+            names.verdicts = vec![verdict; repository.tags.len()];
         }
         let mut judged = Vec::new();
         for (place, tag) in repository.tags.iter().enumerate() {
@@ -311,14 +312,14 @@ impl<'a> Walk<'a> {
         let repository = self.repository;
         let candidates: Vec<Candidate<'_>> = judged.iter().map(|judged| judged.candidate).collect();
         let verdicts = retention.judge(&repository.name, &candidates, self.wishes.now);
-        let goes_by_time = |verdict: &Verdict| verdict.rule.is_some_and(|rule| retention.rules[rule].goes_by_time());
-        let by_time = candidates.iter().zip(&verdicts).filter(|(_, verdict)| goes_by_time(verdict));
-        names.judged_by_time = Pushes::of(by_time.map(|(candidate, _)| candidate.pushed));
+        let decided = retention.times_that_decided(&repository.name, &candidates, &verdicts);
+        names.judged_by_time = Pushes::of(decided.into_iter());
         names.tags_of_the_future = verdicts.iter().filter(|verdict| verdict.because == Because::Future).count();
         let has_history = retention.has_history(&repository.name);
         for (Judged { place, target, candidate }, verdict) in judged.iter().zip(&verdicts) {
             let goes = verdict.goes.then_some(Cause::Expired);
-            names.decide(*place, TagVerdict { goes, rule: verdict.rule, because: verdict.because });
+            let Verdict { rule, because, is_tied, .. } = *verdict;
+            names.decide(*place, TagVerdict { goes, rule, because, is_tied });
             if verdict.goes {
                 names.tags_gone.push((*place, Cause::Expired));
                 names.seeds.push((*target, Cause::Expired));

@@ -276,17 +276,14 @@ impl<'v> Field<'v> {
 /// One line that says how to write it.
 pub fn parse_history(text: &str) -> std::result::Result<History, String> {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return text.parse().map(History::Last).map_err(|_| format!("'{text}' is too large a number"));
+        return text.parse().map(History::Last).map_err(|_| format!("'{text}' is too large a number: write 10"));
     }
     parse_duration(text).map(History::Within).map_err(|why| {
-        if why.contains("is no duration") {
-            format!(
-                "'{}' is neither a number of digests (3) nor a duration (30d)",
-                crate::layout::shown(text.as_bytes())
-            )
-        } else {
-            why
+        let has_unit = text.starts_with(|c: char| c.is_ascii_digit()) && text.ends_with(char::is_alphabetic);
+        if has_unit {
+            return why;
         }
+        format!("'{}' is neither a number of digests (3) nor a duration (30d)", crate::layout::shown(text.as_bytes()))
     })
 }
 

@@ -12,6 +12,7 @@ mod referrers;
 mod removal;
 pub mod retention;
 mod size;
+mod translate;
 
 pub use duration::parse_duration;
 pub use eviction::{Evicted, Limits};
@@ -83,6 +84,8 @@ pub struct TagVerdict {
     pub rule: Option<usize>,
     /// What decided.
     pub because: Because,
+    /// Whether it has no place of its own among those that stay; see [`retention::Verdict`].
+    pub is_tied: bool,
 }
 
 /// What a tag is worth as a root.

@@ -8,6 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use globset::{GlobBuilder, GlobMatcher};
 use regex::bytes::{Regex, RegexBuilder};
 
+use super::translate;
+use crate::layout::shown;
+
 /// A glob over repository names: `*` and `?` stay within a component, `**` goes over several, `{a,b}` and `[a-z]` as
 /// in a shell.
 #[derive(Clone, Debug)]
@@ -53,8 +56,8 @@ impl RepositoryPattern {
             return Err("an empty pattern matches no repository".to_owned());
         }
         let glob = GlobBuilder::new(text).literal_separator(true).backslash_escape(true).build().map_err(|error| {
-            let why = crate::layout::shown(error.kind().to_string().as_bytes());
-            format!("'{}' is no glob: {why}", crate::layout::shown(text.as_bytes()))
+            let why = shown(error.kind().to_string().as_bytes());
+            format!("'{}' is no glob: {why}", shown(text.as_bytes()))
         })?;
         Ok(RepositoryPattern { matcher: glob.compile_matcher(), text: text.into(), used: Used::default() })
     }
@@ -73,23 +76,40 @@ impl RepositoryPattern {
     pub fn as_str(&self) -> &str {
         &self.text
     }
+
+    /// The glob that somebody may have meant who wrote a regular expression: `team/**` for `team/.*`.
+    pub fn meant(&self) -> Option<String> {
+        translate::to_glob(&self.text).filter(|glob| RepositoryPattern::parse(glob).is_ok())
+    }
 }
 
 impl TagPattern {
-    /// Compiles a regular expression.
+    /// Compiles a regular expression. One that is empty is refused: it matches no tag, and most likely stands where a
+    /// variable of a script was to be filled in.
     ///
     /// # Errors
     /// One line that says what is wrong with it.
     pub fn parse(text: &str) -> Result<TagPattern, String> {
-        let wrong = |error: String| {
+        if text.is_empty() {
+            return Err("an empty pattern matches no tag".to_owned());
+        }
+        TagPattern::compile(text).map_err(|why| {
+            let meant = translate::to_regex(text).filter(|regex| TagPattern::compile(regex).is_ok());
+            let meant = meant.map(|regex| format!("; if it is meant as a glob, write '{regex}'")).unwrap_or_default();
+            format!("'{}' is no regular expression: {why}{meant}", shown(text.as_bytes()))
+        })
+    }
+
+    fn compile(text: &str) -> Result<TagPattern, String> {
+        let wrong = |error: regex::Error| {
             // The library draws the pattern with a caret below it; its last line says what is wrong.
-            let why = error.lines().last().unwrap_or_default().trim().trim_start_matches("error: ").to_owned();
-            format!("'{}' is no regular expression: {why}", crate::layout::shown(text.as_bytes()))
+            let error = error.to_string();
+            error.lines().last().unwrap_or_default().trim().trim_start_matches("error: ").to_owned()
         };
         let compile = |pattern: &str| RegexBuilder::new(pattern).unicode(false).size_limit(SIZE_LIMIT).build();
         // By itself first, so that `a)(b` is wrong and does not close our own group.
-        compile(text).map_err(|error| wrong(error.to_string()))?;
-        let regex = compile(&format!("\\A(?:{text})\\z")).map_err(|error| wrong(error.to_string()))?;
+        compile(text).map_err(wrong)?;
+        let regex = compile(&format!("\\A(?:{text})\\z")).map_err(wrong)?;
         Ok(TagPattern { regex, text: text.into(), used: Used::default() })
     }
 
@@ -106,6 +126,17 @@ impl TagPattern {
     /// As it was written.
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// The regular expression that somebody may have meant who wrote a glob: `release-.*` for `release-*`.
+    pub fn meant(&self) -> Option<TagPattern> {
+        TagPattern::compile(&translate::to_regex(&self.text)?).ok()
+    }
+
+    /// Whether it can hardly be meant as a regular expression: in one, `release-*` is `release` and any number of
+    /// hyphens.
+    pub fn looks_like_a_glob(&self) -> bool {
+        translate::repeats_a_letter(&self.text) && translate::to_regex(&self.text).is_some()
     }
 }
 
@@ -143,7 +174,6 @@ mod tests {
             ("(?i)release-.*", &["release-1", "RELEASE-1"], &["release"]),
             ("^v1$", &["v1"], &["v12"]),
             (".*", &["", "x"], &[]),
-            ("", &[""], &["x"]),
         ] {
             let pattern = TagPattern::parse(expression).unwrap();
             matching.iter().for_each(|name| assert!(pattern.matches(name), "{expression} {name}"));
@@ -152,6 +182,66 @@ mod tests {
         for wrong in ["(", "a)(b", "*", "[z-a]", "a{100}{100}{100}", r"\p{Greek}"] {
             let error = TagPattern::parse(wrong).unwrap_err();
             assert!(!error.contains('\n') && error.starts_with('\'') && error.len() < 200, "{wrong}: {error}");
+        }
+        assert_eq!(TagPattern::parse("").unwrap_err(), "an empty pattern matches no tag");
+    }
+
+    #[test]
+    fn what_is_only_a_glob_is_offered_as_an_expression() {
+        for (glob, expression) in [
+            ("*", Some(".*")),
+            ("*-rc?", Some(".*-rc.")),
+            ("{v1,v2}.*", Some(r"(v1|v2)\..*")),
+            ("(", None),
+            ("a)(b", None),
+            ("{a", None),
+        ] {
+            let error = TagPattern::parse(glob).unwrap_err();
+            match expression {
+                Some(it) => assert!(error.ends_with(&format!("; if it is meant as a glob, write '{it}'")), "{error}"),
+                None => assert!(!error.contains("glob"), "{error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_may_have_been_meant() {
+        for (tags, meant, looks_like_a_glob) in [
+            ("release-*", Some("release-.*"), true),
+            ("v1*", Some("v1.*"), true),
+            ("v*.*", Some(r"v.*\..*"), true),
+            ("v[0-9]*", Some("v[0-9].*"), false),
+            ("v?", Some("v."), false),
+            ("[!v]*", Some("[^v].*"), false),
+            // Whoever writes these knows what they are.
+            ("release-.*", None, false),
+            (r"v\d*", None, false),
+            ("(v1|v2)*", None, false),
+            ("a+b*", None, false),
+            // Nothing in them means anything in a glob.
+            ("latest", None, false),
+            ("v1.2", None, false),
+        ] {
+            let pattern = TagPattern::parse(tags).unwrap();
+            let offered = pattern.meant();
+            assert_eq!(offered.as_ref().map(TagPattern::as_str), meant, "{tags}");
+            assert_eq!(pattern.looks_like_a_glob(), looks_like_a_glob, "{tags}");
+        }
+        for (repositories, meant) in [
+            ("team/.*", Some("team/**")),
+            (".*", Some("**")),
+            ("^team/app$", Some("team/app")),
+            ("team/app-.+", Some("team/app-*")),
+            ("team/.*-api", Some("team/*-api")),
+            (".*/cache", Some("**/cache")),
+            (r"team\.x/.*", Some("team.x/**")),
+            ("(base|team)/.*", Some("{base,team}/**")),
+            ("team/*", None),
+            ("team/app", None),
+            ("team/{a,b}.*", None),
+            (r"team/\w+", None),
+        ] {
+            assert_eq!(RepositoryPattern::parse(repositories).unwrap().meant().as_deref(), meant, "{repositories}");
         }
     }
 }

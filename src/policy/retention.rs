@@ -133,6 +133,8 @@ pub struct Verdict {
     pub rule: Option<usize>,
     /// What decided.
     pub because: Because,
+    /// Whether it has no place of its own, and stays because another does that was pushed in the same second.
+    pub is_tied: bool,
 }
 
 /// What decided about a tag. The first of them are for rules to say; what comes after `Older` is said by `mark`.
@@ -238,10 +240,11 @@ fn shown_duration(seconds: i64) -> String {
 }
 
 impl Count {
-    fn reaches(self, used: u64) -> bool {
+    /// How many are left of it.
+    fn left(self, used: u64) -> u64 {
         match self {
-            Count::Of(most) => used < most,
-            Count::Unlimited => true,
+            Count::Of(most) => most.saturating_sub(used),
+            Count::Unlimited => u64::MAX,
         }
     }
 }
@@ -284,7 +287,8 @@ impl Rule {
         }
     }
 
-    fn names(&self, tag: &str) -> bool {
+    /// Whether it is about tags of this name, in a repository that it is about.
+    pub fn names(&self, tag: &str) -> bool {
         let any = |patterns: &[TagPattern]| any(patterns, |pattern| pattern.matches(tag));
         (self.tags.is_empty() || any(&self.tags)) && !any(&self.except_tags)
     }
@@ -319,10 +323,11 @@ impl Keep {
     }
 
     /// Which of these stay, and why. They are sorted, the newest first; none of them is in the future.
-    fn kept(&self, tags: &[Candidate<'_>]) -> Vec<Option<Because>> {
-        let mut kept = vec![None; tags.len()];
-        let mut keep = |place: usize, because| {
-            kept[place].get_or_insert(because);
+    fn kept(&self, tags: &[Candidate<'_>]) -> Vec<Option<Kept>> {
+        let mut kept: Vec<Option<Kept>> = vec![None; tags.len()];
+        // The first has the word; a place of its own may come from any of them.
+        let mut keep = |place: usize, because, is_tied: bool| {
+            kept[place].get_or_insert(Kept { because, is_tied }).is_tied &= is_tied;
         };
         let oldest = tags.last().map_or(0, |tag| tag.pushed);
         for Period { because, count, of } in self.periods() {
@@ -335,8 +340,10 @@ impl Keep {
                 first = places.end;
                 let period = of(same[0].pushed);
                 let is_new = period.is_none() || period != last;
-                if count.reaches(used) && (is_new || same[0].pushed == oldest) {
-                    places.clone().for_each(|place| keep(place, because));
+                let left = count.left(used);
+                if left > 0 && (is_new || same[0].pushed == oldest) {
+                    let wanted = if because == Because::Last { left } else { 1 };
+                    places.zip(0..).for_each(|(place, nth)| keep(place, because, nth >= wanted));
                     last = period;
                     used += if because == Because::Last { same.len() as u64 } else { 1 };
                 }
@@ -344,15 +351,23 @@ impl Keep {
         }
         if let (Some(within), Some(newest)) = (self.within, tags.first()) {
             let since = newest.pushed.saturating_sub(within);
-            (0..tags.len()).filter(|&place| tags[place].pushed >= since).for_each(|place| keep(place, Because::Within));
+            let is_within = |place: &usize| tags[*place].pushed >= since;
+            (0..tags.len()).filter(is_within).for_each(|place| keep(place, Because::Within, false));
         }
         for (place, tag) in tags.iter().enumerate() {
             if any(&self.tags, |pattern| pattern.matches(tag.name)) {
-                keep(place, Because::Pattern);
+                keep(place, Because::Pattern, false);
             }
         }
         kept
     }
+}
+
+/// Why a rule keeps a tag; see [`Verdict`].
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    because: Because,
+    is_tied: bool,
 }
 
 struct Period {
@@ -375,7 +390,7 @@ fn month(seconds: i64) -> Option<i64> {
 impl Retention {
     /// Judges tags of one repository, at a time in seconds since 1970: a verdict for each, in their order.
     pub fn judge(&self, repository: &str, tags: &[Candidate<'_>], now: i64) -> Vec<Verdict> {
-        let verdict = |goes, rule, because| Verdict { goes, rule, because };
+        let verdict = |goes, rule, because| Verdict { goes, rule, because, is_tied: false };
         let mut verdicts = vec![verdict(false, None, Because::NoRule); tags.len()];
         let mut newest_first: Vec<usize> = (0..tags.len()).collect();
         newest_first.sort_by(|&a, &b| tags[b].pushed.cmp(&tags[a].pushed).then_with(|| tags[a].name.cmp(tags[b].name)));
@@ -392,24 +407,27 @@ impl Retention {
                 let (goes, because) = match &rule.effect {
                     Effect::Protect => (false, Because::Protected),
                     Effect::Keep(keep) if !keep.selects_tags() => continue,
-                    Effect::Keep(_) => kept[nth].map_or((true, Because::NotKept), |because| (false, because)),
+                    Effect::Keep(_) => kept[nth].map_or((true, Because::NotKept), |kept| (false, kept.because)),
                     Effect::Expire(age) if now.saturating_sub(tags[tag].pushed) > *age => (true, Because::Older),
                     Effect::Expire(_) => (false, Because::NotOlder),
                 };
-                let new = verdict(goes, Some(place), because);
+                let is_tied = kept.get(nth).is_some_and(|kept| kept.is_some_and(|kept| kept.is_tied));
+                let new = Verdict { is_tied, ..verdict(goes, Some(place), because) };
                 // Of two rules that say the same, the first has the word.
                 if rank(new) < rank(verdicts[tag]) {
                     verdicts[tag] = new;
+                } else if rank(new) == rank(verdicts[tag]) {
+                    verdicts[tag].is_tied &= is_tied;
                 }
             }
         }
         for (tag, verdict) in verdicts.iter_mut().enumerate() {
             if let Some(because) = tags[tag].held {
-                *verdict = Verdict { goes: false, rule: None, because };
+                *verdict = Verdict { goes: false, rule: None, because, is_tied: false };
             } else if is_future(tag)
                 && self.rules.iter().any(|rule| rule.is_about(repository) && rule.names(tags[tag].name))
             {
-                *verdict = Verdict { goes: false, rule: None, because: Because::Future };
+                *verdict = Verdict { goes: false, rule: None, because: Because::Future, is_tied: false };
             }
         }
         self.hold_the_floor(repository, tags, &newest_first, &mut verdicts);
@@ -431,10 +449,34 @@ impl Retention {
                 break;
             }
             for &tag in same.iter().filter(|&&tag| verdicts[tag].goes).collect::<Vec<_>>() {
-                verdicts[tag] = Verdict { goes: false, rule: None, because: Because::Floor };
+                verdicts[tag] = Verdict { goes: false, rule: None, because: Because::Floor, is_tied: stay >= floor };
                 stay += 1;
             }
         }
+    }
+
+    /// When the tags were pushed about which times decided: under a rule that goes by them, or under the floor. Where
+    /// that is a single tag, these are the times of all that such rules name: a tag that stays for another reason takes
+    /// its place all the same.
+    pub fn times_that_decided(&self, repository: &str, tags: &[Candidate<'_>], verdicts: &[Verdict]) -> Vec<i64> {
+        let has_floor_decided = verdicts.iter().any(|verdict| verdict.because == Because::Floor);
+        let by_time = |verdict: &Verdict| {
+            verdict.rule.is_some_and(|rule| self.rules[rule].goes_by_time())
+                // The floor chose among all that were to go.
+                || has_floor_decided && (verdict.goes || verdict.because == Because::Floor)
+        };
+        let decided: Vec<i64> =
+            tags.iter().zip(verdicts).filter(|(_, verdict)| by_time(verdict)).map(|(tag, _)| tag.pushed).collect();
+        if decided.len() != 1 {
+            return decided;
+        }
+        let compares = |rule: &&Rule| matches!(rule.effect, Effect::Keep(_)) && rule.goes_by_time();
+        let rules: Vec<&Rule> = self.rules.iter().filter(compares).filter(|rule| rule.is_about(repository)).collect();
+        let is_compared = |tag: &Candidate<'_>, verdict: &Verdict| {
+            by_time(verdict) || verdict.because != Because::Future && rules.iter().any(|rule| rule.names(tag.name))
+        };
+        let compared = tags.iter().zip(verdicts).filter(|(tag, verdict)| is_compared(tag, verdict));
+        compared.map(|(tag, _)| tag.pushed).collect()
     }
 
     /// Which of the digests that a tag pointed at before stay; `None` if no rule says anything about that. `former` are

@@ -199,6 +199,10 @@ impl Page<'_> {
             let name = rule.name.as_deref().map_or_else(|| "(no rule)".to_owned(), |name| shortened(name, 34));
             let (kept, let_go) = (HumanCount(rule.kept).to_string(), HumanCount(rule.let_go).to_string());
             writeln!(self.out, "  {name:<35}{kept:>11} kept{let_go:>11} let go")?;
+            if rule.kept_as_tied > 0 {
+                let tied = counted(rule.kept_as_tied, "tag stays", "tags stay");
+                self.wrapped(&format!("{tied} because another does that was pushed in the same second"), 4)?;
+            }
         }
         Ok(())
     }

@@ -32,6 +32,8 @@ pub struct RuleReport {
     pub kept: u64,
     /// Tags that go because of it.
     pub let_go: u64,
+    /// Of those that stay, how many have no place of their own: others stay that were pushed in the same second.
+    pub kept_as_tied: u64,
 }
 
 /// What was decided about each tag. Made one by one: a list of them all would take more memory than the tags.
@@ -71,16 +73,17 @@ impl<'a> RetentionReport<'a> {
         inventory: &'a Inventory,
         marking: &'a Marking,
     ) -> RetentionReport<'a> {
-        let mut counts: BTreeMap<usize, (u64, u64)> = BTreeMap::new();
+        let mut counts: BTreeMap<usize, [u64; 3]> = BTreeMap::new();
         // What no rule decided comes last.
         let nobody = retention.rules.len();
-        for TagVerdict { goes, rule, .. } in marking.repositories.iter().flat_map(|marked| &marked.verdicts) {
-            let (kept, let_go) = counts.entry(rule.unwrap_or(nobody)).or_default();
+        for TagVerdict { goes, rule, is_tied, .. } in marking.repositories.iter().flat_map(|marked| &marked.verdicts) {
+            let [kept, let_go, tied] = counts.entry(rule.unwrap_or(nobody)).or_default();
             *(if goes.is_some() { let_go } else { kept }) += 1;
+            *tied += u64::from(*is_tied);
         }
         let of = |place: usize, name: Option<String>| {
-            let (kept, let_go) = counts.get(&place).copied().unwrap_or_default();
-            RuleReport { name, kept, let_go }
+            let [kept, let_go, kept_as_tied] = counts.get(&place).copied().unwrap_or_default();
+            RuleReport { name, kept, let_go, kept_as_tied }
         };
         let mut rules: Vec<RuleReport> =
             retention.rules.iter().enumerate().map(|(place, rule)| of(place, Some(rule.name.to_string()))).collect();
@@ -108,11 +111,16 @@ impl<'a> Decisions<'a> {
                     goes: verdict.goes.map(Reason::from),
                     rule: verdict.rule.and_then(|rule| retention.rules.get(rule)).map(|rule| &*rule.name),
                     because: verdict.because,
-                    explanation: retention.explain(verdict.rule, verdict.because),
+                    explanation: explanation(retention, verdict),
                 }
             })
         })
     }
+}
+
+fn explanation(retention: &Retention, verdict: &TagVerdict) -> String {
+    let explained = retention.explain(verdict.rule, verdict.because);
+    if verdict.is_tied { format!("{explained}, pushed in the same second") } else { explained }
 }
 
 impl Serialize for Decisions<'_> {

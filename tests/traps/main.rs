@@ -24,6 +24,7 @@ mod retention;
 mod roots;
 mod runs;
 mod second;
+mod slips;
 mod trash;
 mod underfoot;
 mod undo;

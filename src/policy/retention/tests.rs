@@ -134,6 +134,61 @@ fn pushes_of_the_same_second_stay_together() {
     assert_eq!(staying(&[keep(Keep { last: of(5), ..Keep::default() })], &more).len(), 5);
 }
 
+/// Whoever has no place of its own is known: of one second those that come later in the alphabet, which is as good as
+/// any order.
+#[test]
+fn what_stays_for_a_neighbour_is_told_from_what_has_a_place() {
+    let pushes = [tag("a", 5), tag("b", 5), tag("c", 5), tag("new", 9), tag("old", 1)];
+    let tied = |rules: &[Rule], floor: u64| -> String {
+        let verdicts = Retention { rules: rules.to_vec(), floor }.judge("team/app", &pushes, NOW);
+        assert!(verdicts.iter().all(|verdict| !(verdict.goes && verdict.is_tied)));
+        pushes.iter().zip(verdicts).filter(|(_, verdict)| verdict.is_tied).map(|(tag, _)| tag.name).collect()
+    };
+    let last = |count| keep(Keep { last: of(count), ..Keep::default() });
+    for (count, expected) in [(0, ""), (1, ""), (2, "bc"), (3, "c"), (4, ""), (5, "")] {
+        assert_eq!(tied(&[last(count)], 0), expected, "{count}");
+    }
+    assert_eq!(tied(&[keep(Keep { last: Some(Count::Unlimited), ..Keep::default() })], 0), "");
+    // One of a day; the four of these, and the oldest of all, are of the same day.
+    assert_eq!(tied(&[keep(Keep { daily: of(1), ..Keep::default() })], 0), "");
+    assert_eq!(tied(&[keep(Keep { hourly: of(2), last: of(2), ..Keep::default() })], 0), "bc");
+    // What has a place for another reason has one, by this rule or by another.
+    assert_eq!(tied(&[keep(Keep { last: of(2), tags: tags(&["c"]), ..Keep::default() })], 0), "b");
+    assert_eq!(tied(&[keep(Keep { last: of(2), within: Some(4), ..Keep::default() })], 0), "");
+    assert_eq!(tied(&[last(2), last(3)], 0), "c");
+    assert_eq!(tied(&[last(3), last(2)], 0), "c");
+    let mut protect = Rule::new("protect", Effect::Protect);
+    protect.tags = tags(&["b"]);
+    assert_eq!(tied(&[last(2), protect], 0), "c");
+    for (floor, expected) in [(1, ""), (2, "bc"), (3, "c"), (4, "")] {
+        assert_eq!(tied(&[last(0)], floor), expected, "a floor of {floor}");
+    }
+}
+
+#[test]
+fn times_that_decided() {
+    let pushes = [tag("a", 5), tag("b", 6), tag("latest", 7), tag("next", NOW + 9 * DAY)];
+    let times = |rules: &[Rule], floor: u64| {
+        let retention = Retention { rules: rules.to_vec(), floor };
+        let verdicts = retention.judge("team/app", &pushes, NOW);
+        retention.times_that_decided("team/app", &pushes, &verdicts)
+    };
+    let last = |count| keep(Keep { last: of(count), ..Keep::default() });
+    let protect = |names: &str| Rule { tags: tags(&[names]), ..Rule::new("protect", Effect::Protect) };
+    let by_name = keep(Keep { tags: tags(&["x"]), ..Keep::default() });
+    assert_eq!(times(&[last(1)], 0), [5, 6, 7]);
+    assert_eq!(times(&[last(0)], 9), [5, 6, 7], "the floor goes by times");
+    assert_eq!(times(std::slice::from_ref(&by_name), 2), [5, 6, 7], "among all that were to go");
+    assert_eq!(times(&[by_name], 0), [] as [i64; 0]);
+    assert_eq!(times(&[protect(".*")], 9), [] as [i64; 0]);
+    assert_eq!(times(&[protect("a"), last(1)], 0), [6, 7]);
+    assert_eq!(times(&[protect("[ab]"), last(1)], 0), [5, 6, 7], "a single one is held against the others");
+    let old = Rule::new("old", Effect::Expire(DAY));
+    assert_eq!(times(&[protect("[ab]"), old], 0), [7], "an age is held against nothing");
+    let latest = Rule { tags: tags(&["latest"]), ..last(1) };
+    assert_eq!(times(&[latest], 0), [7]);
+}
+
 #[test]
 fn the_floor_holds_the_newest() {
     let pushes = [tag("a", 1), tag("b", 2), tag("c", 2), tag("d", 3), tag("x", 4)];
