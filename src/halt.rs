@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 pub struct Halt {
     asked: Arc<OnceLock<&'static str>>,
     deadline: Option<Instant>,
+    is_share: bool,
 }
 
 /// Why a run is to end.
@@ -21,6 +22,8 @@ pub enum Cause {
     Asked(&'static str),
     /// The time is up.
     TimeIsUp,
+    /// The part of it is up that was for moving things away; what is left is for deleting them.
+    ShareIsUp,
 }
 
 impl fmt::Display for Cause {
@@ -28,6 +31,7 @@ impl fmt::Display for Cause {
         match self {
             Cause::Asked(by) => write!(f, "stopped by {by}"),
             Cause::TimeIsUp => f.write_str("stopped because its time was up"),
+            Cause::ShareIsUp => f.write_str("stopped because the part of its time for moving things away was up"),
         }
     }
 }
@@ -63,7 +67,10 @@ impl Halt {
     pub fn cause(&self) -> Option<Cause> {
         match self.asked.get() {
             Some(by) => Some(Cause::Asked(by)),
-            None => self.deadline.filter(|deadline| Instant::now() >= *deadline).map(|_| Cause::TimeIsUp),
+            None => {
+                let cause = if self.is_share { Cause::ShareIsUp } else { Cause::TimeIsUp };
+                self.deadline.filter(|deadline| Instant::now() >= *deadline).map(|_| cause)
+            }
         }
     }
 
@@ -75,11 +82,11 @@ impl Halt {
         self.cause().map_or(Ok(()), |cause| Err(Halted(cause)))
     }
 
-    /// The same, with this part of the time that is left.
+    /// The same, with this part of the time that is left, for moving things away.
     pub fn with_share(&self, share: f64) -> Halt {
         let now = Instant::now();
         let part = |deadline: Instant| now + deadline.saturating_duration_since(now).mul_f64(share.clamp(0.0, 1.0));
-        Halt { asked: Arc::clone(&self.asked), deadline: self.deadline.map(part) }
+        Halt { asked: Arc::clone(&self.asked), deadline: self.deadline.map(part), is_share: true }
     }
 
     /// How much time is left; `None` if there is no limit.
@@ -116,5 +123,6 @@ mod tests {
         part.ask("SIGINT");
         assert!(later.is_due(), "a part of the time is asked together with the whole");
         assert_eq!(Halt::never().with_share(0.25).time_left(), None);
+        assert_eq!(Halt::at(Some(now)).with_share(0.25).cause(), Some(Cause::ShareIsUp));
     }
 }

@@ -25,8 +25,11 @@ use crate::layout::{Item, REGSWEEP, shown_path};
 use crate::plan::{Plan, Totals};
 use crate::progress::{Phase, Watch};
 use crate::registry::Registry;
-use crate::sweep::{self, Left, Lock, LockError, Remembered, Run, Runs, State, SweepError, Swept, Unrecovered};
+use crate::sweep::{
+    self, Left, Lock, LockError, Recovered, Remembered, Run, Runs, State, SweepError, Swept, Unrecovered,
+};
 use crate::usage::{self, Usage};
+use indicatif::HumanCount;
 
 /// The path of a finding about the whole registry, relative to the `v2` folder like all others.
 const WHOLE: &str = ".";
@@ -66,6 +69,18 @@ fn complain(how: How, text: impl Into<String>, findings: &Findings) -> Complaint
 /// The complaint of a run that ended before everything was seen. What it has found so far is of a part.
 pub fn halted_early(Halted(cause): Halted, findings: &Findings) -> Complaint {
     complain(How::Stopped, format!("{cause} before everything was seen; nothing was touched"), findings)
+}
+
+/// The same for a run that had put back what another had moved.
+fn halted_after(halted: Halted, put_back: u64, findings: &Findings) -> Complaint {
+    if put_back == 0 {
+        return halted_early(halted, findings);
+    }
+    let things = HumanCount(put_back);
+    let text = format!(
+        "{halted} before everything was seen; nothing was removed, and {things} things were put back that an earlier run had moved"
+    );
+    complain(How::Stopped, text, findings)
 }
 
 /// Sees and decides, and stops there. Changes nothing at all, and takes no lock; it says what stands in the way of its
@@ -188,7 +203,7 @@ pub fn real_run_telling(
 ) -> Ended {
     let Options { command, at, window_began, quarantine, .. } = options;
     let book = Book { registry, command, at, window_began, findings, quarantine };
-    let Locked { runs, unfinished, lock } = match lock_up(&book, watch) {
+    let Locked { runs, unfinished, put_back, lock } = match lock_up(&book, watch) {
         Ok(locked) => locked,
         Err(complaint) => return Ended::early(complaint),
     };
@@ -207,7 +222,7 @@ pub fn real_run_telling(
     let (collection, usage) = match look(registry, options, last_repositories, findings, watch) {
         Ok(seen) => seen,
         Err(halted) => {
-            let ended = Ended::early(halted_early(halted, findings));
+            let ended = Ended::early(halted_after(halted, put_back, findings));
             book.note(None, &ended);
             return ended;
         }
@@ -247,6 +262,8 @@ struct Locked {
     runs: Runs,
     /// Runs whose trash is to be deleted at the end.
     unfinished: Vec<Run>,
+    /// How many things were put back that a run had moved which was cut off.
+    put_back: u64,
     lock: Lock,
 }
 
@@ -265,12 +282,12 @@ fn lock_up(book: &Book<'_>, watch: &dyn Watch) -> Result<Locked, Complaint> {
     let cleared = Runs::of(registry)
         .map_err(|error| failed(format!("cannot open the registry's folder: {error}")))
         .and_then(|runs| match sweep::recover(&runs, findings, watch) {
-            Ok(unfinished) => Ok((runs, unfinished)),
+            Ok(recovered) => Ok((runs, recovered)),
             Err(foreign @ Unrecovered::Foreign(_)) => Err(complain(How::Refused, foreign.to_string(), findings)),
             Err(Unrecovered::Failed(why)) => Err(failed(why)),
         });
     match cleared {
-        Ok((runs, unfinished)) => Ok(Locked { runs, unfinished, lock }),
+        Ok((runs, Recovered { to_purge: unfinished, put_back })) => Ok(Locked { runs, unfinished, put_back, lock }),
         Err(complaint) => {
             book.note(None, &Ended::early(complaint.clone()));
             Err(complaint)
@@ -347,7 +364,7 @@ pub fn repair(
 ) -> Repaired {
     let Mending { at, window_began, .. } = options;
     let book = Book { registry, command: "check", at, window_began, findings, quarantine: true };
-    let Locked { runs, lock, .. } = match lock_up(&book, watch) {
+    let Locked { runs, lock, put_back, .. } = match lock_up(&book, watch) {
         Ok(locked) => locked,
         Err(complaint) => return Repaired { complaint: Some(complaint), ..Repaired::default() },
     };
@@ -355,7 +372,7 @@ pub fn repair(
     let checked = match check::check(registry, request, &|digest| in_trash_of(&all, digest), findings, watch) {
         Ok(checked) => checked,
         Err(halted) => {
-            let complaint = halted_early(halted, findings);
+            let complaint = halted_after(halted, put_back, findings);
             book.note(None, &Ended::early(complaint.clone()));
             return Repaired { complaint: Some(complaint), ..Repaired::default() };
         }
@@ -399,8 +416,15 @@ fn carry_out(
         }
         Err(error) => {
             let how = match &error {
-                SweepError::Changed(_) | SweepError::OtherMount { .. } => How::Refused,
-                SweepError::Halted(_) => How::Stopped,
+                SweepError::OtherMount { .. } => How::Refused,
+                SweepError::Changed { removed, .. } => {
+                    ended.removed = **removed;
+                    if removed.is_nothing() { How::Refused } else { How::Stopped }
+                }
+                SweepError::Halted { removed, .. } => {
+                    ended.removed = **removed;
+                    How::Stopped
+                }
                 SweepError::ChangedMeanwhile { .. } => How::Stopped,
                 SweepError::ChangedTooLate { removed, .. } => {
                     ended.removed = **removed;

@@ -39,7 +39,10 @@ impl Book<'_> {
         line.exit_code = Some(exit.code());
         line.seconds = Some(self.window_began.elapsed().as_secs_f64());
         tell_what_was_done(&mut line, ended);
-        if let Some(Collection { inventory, .. }) = collection.filter(|_| complaint.is_none()) {
+        // What came after the last rename is no reason to compare the next with an older one.
+        let is_complete = ended.swept.as_ref().is_some_and(|swept| swept.is_complete);
+        let came_to_its_end = complaint.is_none() || is_complete;
+        if let Some(Collection { inventory, .. }) = collection.filter(|_| came_to_its_end) {
             // Those that this run has taken away are not missing from the next.
             let gone = ended.removed.repositories.count;
             line.repositories = Some((inventory.repositories.len() as u64).saturating_sub(gone));

@@ -10,12 +10,22 @@ use crate::plan::Totals;
 /// Why a sweep ended before its end.
 #[derive(Debug, thiserror::Error)]
 pub enum SweepError {
-    /// It was to end before it began; nothing was touched.
-    #[error("{0}; nothing was touched")]
-    Halted(Cause),
-    /// Somebody has written to the registry; nothing was touched.
-    #[error("{0}; nothing was touched")]
-    Changed(String),
+    /// It was to end before it began.
+    #[error("{cause}; {}", untouched(removed))]
+    Halted {
+        /// Why.
+        cause: Cause,
+        /// What was deleted to make room on a full volume; most often nothing.
+        removed: Box<Totals>,
+    },
+    /// Somebody has written to the registry before anything was moved.
+    #[error("{what}; {}", untouched(removed))]
+    Changed {
+        /// What has changed.
+        what: String,
+        /// What was deleted to make room on a full volume; most often nothing.
+        removed: Box<Totals>,
+    },
     /// Not everything can be moved into a trash that is to be kept; nothing was touched.
     #[error(
         "--quarantine is impossible: {} is another mount than {}, so nothing in it can be moved into the trash. Without \
@@ -83,4 +93,17 @@ pub enum SweepError {
         /// What the system said.
         source: io::Error,
     },
+}
+
+/// What a run that has not begun has done to the registry.
+fn untouched(removed: &Totals) -> String {
+    match removed.things() {
+        0 => "nothing was touched".to_owned(),
+        1 => {
+            "one blob that no link led to is gone, to make room on the full volume; nothing else was touched".to_owned()
+        }
+        blobs => format!(
+            "{blobs} blobs that no link led to are gone, to make room on the full volume; nothing else was touched"
+        ),
+    }
 }

@@ -121,7 +121,8 @@ impl Remembered {
     /// it could not remove everything.
     fn completed(&self) -> Option<Completed> {
         let collects = self.command.as_deref().is_none_or(|command| command == "gc" || command == "rm");
-        let has_ended_well = self.exit_code.is_none_or(|code| code == 0 || code == 3);
+        // 5: stopped after the last rename, for only then it says how many there are.
+        let has_ended_well = self.exit_code.is_none_or(|code| matches!(code, 0 | 3 | 5));
         let repositories = self.repositories.filter(|_| collects && has_ended_well)?;
         Some(Completed { repositories })
     }

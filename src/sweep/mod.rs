@@ -20,7 +20,8 @@
 //!
 //! # When it cannot be done that way
 //!
-//! On a full volume there may be no room for a journal: then the largest blobs are deleted directly, until there is.
+//! On a full volume there may be no room for a journal: then blobs that no link leads to are deleted directly, until
+//! there is, and if there is still none, everything is.
 //! Where nothing can be renamed, because a folder lies on another device, things are deleted directly as well. The
 //! order stays the same, so a cut still leaves only garbage; but nothing of it can be undone, and so `--quarantine`
 //! refuses to start where that is known beforehand.
@@ -45,6 +46,7 @@ mod trash;
 use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use indicatif::HumanCount;
@@ -61,6 +63,7 @@ pub use past::{Fate, Past, PastRun, past};
 pub use runs::{Run, RunId, Runs, State};
 pub use trash::{Contents, Purged, PutBack};
 
+use crate::digest::Digest;
 use crate::finding::{FindingKind, Findings, Severity};
 use crate::halt::{Cause, Halted};
 use crate::inventory::Inventory;
@@ -164,10 +167,11 @@ pub fn sweep(
     }
     let tally = Tally::default();
     let may_begin = || {
-        watch.halt().check().map_err(|Halted(cause)| SweepError::Halted(cause))?;
+        let removed = || Box::new(tally.totals());
+        watch.halt().check().map_err(|Halted(cause)| SweepError::Halted { cause, removed: removed() })?;
         match recheck::changed(registry, inventory, plan, &HashSet::new(), Path::new("")) {
             None => Ok(()),
-            Some(what) => Err(SweepError::Changed(what)),
+            Some(what) => Err(SweepError::Changed { what, removed: removed() }),
         }
     };
     let schedule = Schedule::read(registry, plan, findings);
@@ -183,7 +187,9 @@ pub fn sweep(
         Some((run, _)) => run.trash().map_err(io_error("cannot open the run's trash"))?,
         None => None,
     };
-    let halt = if options.quarantine { watch.halt() } else { watch.halt().with_share(MOVING) };
+    // What cannot be moved is deleted at once, and what is kept is not deleted at all.
+    let is_moved_to_be_deleted = trash.is_some() && !options.quarantine && !movers::deletes_directly(&runs.tree, plan);
+    let halt = if is_moved_to_be_deleted { watch.halt().with_share(MOVING) } else { watch.halt() };
     let hand = Hand::new(&runs.tree, trash.as_ref(), options.quarantine, findings, &tally, halt);
 
     let began = Instant::now();
@@ -217,11 +223,16 @@ pub fn sweep(
     let steps = steps::steps(plan, has_limit);
     meter.expect(steps.iter().map(steps::Step::len).sum());
     for step in &steps {
+        // What is not taken any more needs no look.
+        if hand.was_cut_by().is_some() {
+            break;
+        }
         let links = step.links.par_iter().filter(|(place, _)| names_gone[*place]);
         links.for_each(|(place, links)| {
             hand.layer_links(&plan.repositories[*place].name, links.iter().copied(), &meter);
         });
-        if !step.links.is_empty()
+        if hand.was_cut_by().is_none()
+            && !step.links.is_empty()
             && let Some(what) = changed()
         {
             return Err(put_back(&runs, recorded.map(|(run, _)| run), what, &tally));
@@ -276,8 +287,10 @@ pub fn sweep(
     if let Some((run, _)) = &recorded
         && (!options.quarantine || tally[Way::Moved].things() == 0)
     {
-        let meter = watch.begin(Phase::Purge);
-        meter.expect(tally[Way::Moved].things());
+        // An empty trash takes no time, and is not left to anybody.
+        let moved = tally[Way::Moved].things();
+        let meter = if moved == 0 { Arc::new(Meter::new()) } else { watch.begin(Phase::Purge) };
+        meter.expect(moved);
         let path = |blob: &&BlobPlan| Item::Blob(blob.digest.clone()).path();
         let first: Vec<Vec<PathBuf>> = steps.iter().map(|step| step.blobs.iter().map(path).collect()).collect();
         if let Err(Halted(cause)) = purge(&runs, run, &first, options.deleters, &meter, findings) {
@@ -380,26 +393,34 @@ pub enum Unrecovered {
     Failed(String),
 }
 
+/// What was found of runs that did not come to their end.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// Runs that ended before their trash was deleted: that is to be done when the registry may be written to again.
+    pub to_purge: Vec<Run>,
+    /// How many things were put back.
+    pub put_back: u64,
+}
+
 /// Clears up after runs that were cut off, before anything is looked at, and says so: what was moved before the mark
-/// *swept* is put back. Returns the runs that ended after it, before their trash was deleted: that is to be done when
-/// the registry may be written to again.
+/// *swept* is put back.
 ///
 /// # Errors
 /// [`Unrecovered`]. Nothing may be swept then.
-pub fn recover(runs: &Runs, findings: &Findings, watch: &dyn Watch) -> Result<Vec<Run>, Unrecovered> {
+pub fn recover(runs: &Runs, findings: &Findings, watch: &dyn Watch) -> Result<Recovered, Unrecovered> {
     let all = runs
         .list()
         .map_err(|error| Unrecovered::Failed(format!("cannot see whether an earlier run was cut off: {error}")))?;
     if let Some(run) = all.iter().find(|run| run.state() == State::Foreign) {
         return Err(Unrecovered::Foreign(run.id.clone()));
     }
-    let mut to_purge = Vec::new();
+    let mut recovered = Recovered::default();
     for run in all {
         let path = Path::new(crate::layout::REGSWEEP).join("runs").join(run.id.as_str());
         let note = |message: String| findings.add(Severity::Info, FindingKind::UnfinishedRun, None, &path, message);
         match run.state() {
             State::Finished | State::Kept | State::Foreign => {}
-            State::Unpurged | State::HalfPurged => to_purge.push(run),
+            State::Unpurged | State::HalfPurged => recovered.to_purge.push(run),
             State::CutOff => {
                 let failed =
                     |why: String| Unrecovered::Failed(format!("cannot put back what run {} has moved: {why}", run.id));
@@ -409,6 +430,7 @@ pub fn recover(runs: &Runs, findings: &Findings, watch: &dyn Watch) -> Result<Ve
                     let left = back.failed.len();
                     return Err(failed(format!("{}: {why} ({left} things are still in its trash)", shown_path(path))));
                 }
+                recovered.put_back += back.items;
                 let count = HumanCount(back.items);
                 let things =
                     if back.items == 1 { format!("{count} thing was") } else { format!("{count} things were") };
@@ -422,7 +444,7 @@ pub fn recover(runs: &Runs, findings: &Findings, watch: &dyn Watch) -> Result<Ve
             }
         }
     }
-    Ok(to_purge)
+    Ok(recovered)
 }
 
 /// Deletes the trash of a run that is committed, these in it first, with so many removals in flight at a time. What
@@ -511,8 +533,12 @@ fn begin(
     is_unchanged()?;
     let freed = free_the_largest(runs, plan, tally, findings);
     let say = |more: &str| {
-        let message =
-            format!("the volume is full: the largest blobs ({freed} bytes) were deleted directly to make room{more}");
+        let message = match freed {
+            0 => format!("the volume is full{more}"),
+            freed => format!(
+                "the volume is full: blobs that no link leads to ({freed} bytes) were deleted to make room{more}"
+            ),
+        };
         findings.add(Severity::Warning, FindingKind::Volume, None, Path::new(crate::layout::REGSWEEP), message);
     };
     match attempt() {
@@ -528,10 +554,12 @@ fn begin(
     }
 }
 
-/// Deletes the largest blobs of the plan directly, until there should be room for a journal. Links to them may still
-/// be there; they are in the plan as well, and a link to a blob that is gone is only garbage.
+/// Deletes the largest blobs of the plan directly, until there should be room for a journal. Only such that no link
+/// leads to: nobody can pull them. The others wait for the links, as ever; if this run ends here, or dies, a tag that it
+/// was to take is as whole as it was.
 fn free_the_largest(runs: &Runs, plan: &Plan, tally: &Tally, findings: &Findings) -> u64 {
-    let mut largest: Vec<_> = plan.blobs.iter().collect();
+    let linked: HashSet<&Digest> = plan.repositories.iter().flat_map(links_to).collect();
+    let mut largest: Vec<_> = plan.blobs.iter().filter(|blob| !linked.contains(&blob.digest)).collect();
     largest.sort_by_key(|blob| std::cmp::Reverse(blob.size.disk_bytes));
     let mut freed = 0;
     for blob in largest {
@@ -555,6 +583,13 @@ fn free_the_largest(runs: &Runs, plan: &Plan, tally: &Tally, findings: &Findings
         }
     }
     freed
+}
+
+/// What the links lead to that go of a repository.
+fn links_to(repository: &RepositoryPlan) -> impl Iterator<Item = &Digest> {
+    let RepositoryPlan { tag_history, revisions, layer_links, .. } = repository;
+    let former = tag_history.iter().map(|(_, digest, _)| digest);
+    former.chain(revisions.iter().map(|(digest, _)| digest)).chain(layer_links.iter())
 }
 
 /// What goes of a repository, with its layer links or before them.

@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use super::disk::{Folder, Gone};
 use crate::halt::Halt;
+use crate::layout::Item;
 use crate::plan::Plan;
 
 /// How many workers move things at a time. The system moves one folder at a time on a whole volume, and whoever comes
@@ -60,6 +61,14 @@ impl Drop for Turn<'_> {
         *self.0.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         self.0.freed.notify_one();
     }
+}
+
+/// Whether the blobs, as far as the first of them tells, lie where nothing can be moved from. What cannot be looked at
+/// is for whoever moves it to say.
+pub(super) fn deletes_directly(tree: &Folder, plan: &Plan) -> bool {
+    let first = plan.blobs.first().map(|blob| Item::Blob(blob.digest.clone()).path());
+    let Some(parent) = first.as_deref().and_then(Path::parent) else { return false };
+    tree.open(parent).is_ok_and(|folder| folder.is_some_and(|folder| folder.can_move_to(tree).is_ok_and(|can| !can)))
 }
 
 /// The first folder that the plan takes something from, and from which nothing can be moved into the trash, because it

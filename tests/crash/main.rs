@@ -7,6 +7,7 @@
 //!
 //! - [`points`]: the process dies, anywhere, also while it clears up after an earlier death;
 //! - [`errors`]: one call fails, or all calls of a kind from some moment on, and the process goes on;
+//! - [`ends`]: it ends early by itself, on a full volume or before it has done anything;
 //! - [`halts`]: somebody asks the run to end, and it ends by itself;
 //! - [`mending`]: the same for `check --repair`;
 //! - [`trash`]: the same for `trash restore` and `trash purge`;
@@ -20,6 +21,7 @@
 
 mod cuts;
 mod disk;
+mod ends;
 mod errors;
 mod halts;
 mod mending;

@@ -141,7 +141,7 @@ fn t20_a_push_between_scan_and_sweep_stops_the_run() {
         write(&tree);
         let (pushed, delivered) = (tree.fingerprint().files(), tree.deliverable(true));
         let error = swept(&registry, &seen, false, &Unwatched).expect_err(what);
-        assert!(matches!(error, SweepError::Changed(_)), "{what}: {error}");
+        assert!(matches!(error, SweepError::Changed { .. }), "{what}: {error}");
         assert_eq!(pushed.changes_to(&tree.fingerprint().files()), Vec::<String>::new(), "{what}: nothing was touched");
         assert_eq!(tree.deliverable(true), delivered, "{what}");
     }
