@@ -76,7 +76,7 @@ fn lost(all: &mut Collector) {
     all.files(&tree);
 }
 
-/// A layer that a run has put aside and an image needs.
+/// A layer that a run has put aside and an image needs; and a trash that nobody can list.
 fn put_aside(all: &mut Collector) {
     let tree = Tree::new();
     tree.repository("app").image("v0");
@@ -85,6 +85,9 @@ fn put_aside(all: &mut Collector) {
     let image = tree.repository("app").image_with_layers("v1", &["late"]);
     tree.remove(&tree.blob(image.blob_digests()[1]));
     all.run(&tree, &["check"], &[], 3);
+    fs::remove_dir_all(tree.regsweep().join("runs")).unwrap();
+    write(&tree.regsweep().join("runs"), b"");
+    all.run(&tree, &["du"], &[], 3);
 }
 
 /// What a listing cannot say.
