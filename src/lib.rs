@@ -29,4 +29,5 @@ pub mod sweep;
 pub mod threads;
 pub mod usage;
 pub mod why;
+pub mod words;
 mod yaml;

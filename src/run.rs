@@ -14,14 +14,14 @@ use book::{Book, tell_what_was_done};
 pub use ended::{Complaint, Ended, How, Leftover, Outcome};
 use jiff::Timestamp;
 
-use crate::check::{self, Checked};
+use crate::check::{self, Checked, TrashCopy};
 use crate::collect::{self, Collection, Mistaken, collect_and};
 use crate::digest::Digest;
 use crate::finding::{FindingKind, Findings, Severity};
 use crate::halt::{Cause, Halted};
 use crate::interlock::brakes::Brake;
 use crate::inventory::Inventory;
-use crate::layout::{Item, REGSWEEP, shown_path};
+use crate::layout::{DATA, Item, REGSWEEP, shown_path};
 use crate::plan::{Plan, Totals};
 use crate::progress::{Phase, Watch};
 use crate::registry::Registry;
@@ -338,13 +338,15 @@ pub fn check(
     check::check(registry, request, &|digest| in_trash_of(&runs, digest), findings, watch)
 }
 
-fn in_trash_of(runs: &[Run], digest: &Digest) -> Option<String> {
+/// The copies of a blob that lie in trashes, those of the newest run first.
+fn in_trash_of(runs: &[Run], digest: &Digest) -> Vec<TrashCopy> {
     let path = Item::Blob(digest.clone()).path();
     let holds_it = |run: &&Run| {
         let trash = run.trash().ok().flatten().filter(|_| run.can_be_restored());
         trash.is_some_and(|trash| matches!(trash.open(&path), Ok(Some(_))))
     };
-    runs.iter().rev().find(holds_it).map(|run| run.id.to_string())
+    let copy = |run: &Run| TrashCopy { run: run.id.to_string(), data: Runs::trash_of(&run.id).join(&path).join(DATA) };
+    runs.iter().rev().filter(holds_it).map(copy).collect()
 }
 
 /// Why nothing is to be mended: what was seen cannot be right. A folder that could not be listed is no reason; nothing

@@ -3,12 +3,13 @@
 //! All of it, a part, or as much as there is time for. What is read in part goes round: it begins where the last run
 //! left off, in the order of the digests, so that a short run every night comes by everything in turn.
 
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::digest::{Digest, Hasher};
+use crate::digest::{Algorithm, Digest, Hasher};
 use crate::inventory::{DigestId, Digests};
 use crate::layout::{DATA, blob_dir};
 use crate::policy::parse_size;
@@ -245,10 +246,21 @@ fn hash(
     registry: &Registry,
     digest: &Digest,
     buffer: &mut [u8],
+    go_on: impl FnMut(u64) -> bool,
+) -> Result<Option<(Digest, ReadThrough)>, Unreadable> {
+    hash_at(registry, &blob_dir(digest).join(DATA), digest.algorithm(), buffer, go_on)
+}
+
+/// The digest of a file's bytes, and how far they were read; `None` if it is not there.
+fn hash_at(
+    registry: &Registry,
+    path: &Path,
+    algorithm: Algorithm,
+    buffer: &mut [u8],
     mut go_on: impl FnMut(u64) -> bool,
 ) -> Result<Option<(Digest, ReadThrough)>, Unreadable> {
-    let mut hasher = Hasher::new(digest.algorithm());
-    let read = registry.v2().read_through(blob_dir(digest).join(DATA), buffer, |piece| {
+    let mut hasher = Hasher::new(algorithm);
+    let read = registry.v2().read_through(path, buffer, |piece| {
         hasher.update(piece);
         go_on(piece.len() as u64)
     })?;
@@ -279,6 +291,13 @@ pub(super) fn examine(registry: &Registry, digest: &Digest) -> BlobState {
         Ok(None) => BlobState::Missing,
         Err(unreadable) => BlobState::Unreadable(unreadable.cause.to_string().into()),
     }
+}
+
+/// Whether a copy of a blob is what its digest names. One that cannot be read is not known to be.
+pub(super) fn is_whole_copy(registry: &Registry, copy: &Path, digest: &Digest) -> bool {
+    let mut buffer = vec![0; PIECE];
+    let read = hash_at(registry, copy, digest.algorithm(), &mut buffer, |_| true);
+    matches!(read, Ok(Some((is, through))) if is == *digest && through.is_whole)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

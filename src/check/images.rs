@@ -17,6 +17,7 @@ use crate::listing::library::{Child, Library, Loaded, Manifest};
 use crate::manifest::Expect;
 use crate::policy::{TagFate, judge};
 use crate::registry::Registry;
+use crate::words::counted;
 
 /// What a lost thing was to an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -78,7 +79,9 @@ impl Lack {
         match &self.fault {
             Fault::Missing => format!("{part} {digest} is missing"),
             Fault::Damaged(why) => format!("{part} {digest} is damaged ({why})"),
-            Fault::Size { is, should_be } => format!("{part} {digest} has {is} bytes and should have {should_be}"),
+            Fault::Size { is, should_be } => {
+                format!("{part} {digest} has {} and should have {should_be}", counted(*is, "byte", "bytes"))
+            }
             Fault::Unreadable(why) => format!("{part} {digest} cannot be read ({why})"),
             Fault::Link(wrong) => {
                 let link = if self.part == Part::Manifest { "revision link" } else { "layer link" };

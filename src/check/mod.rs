@@ -17,6 +17,8 @@ mod links;
 mod repair;
 mod tell;
 
+use std::path::PathBuf;
+
 use rayon::prelude::*;
 
 pub use blobs::{BlobState, BlobStates};
@@ -95,8 +97,17 @@ pub struct Checked {
     pub seconds: Vec<(Phase, f64)>,
 }
 
-/// In the trash of which run a blob lies that is missing, if it does.
-pub type TrashOf<'a> = &'a (dyn Fn(&Digest) -> Option<String> + Sync);
+/// A copy of a blob that a run has put aside. Nobody has looked at its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrashCopy {
+    /// The run.
+    pub run: String,
+    /// Where its bytes are, relative to the `v2` folder.
+    pub data: PathBuf,
+}
+
+/// The copies of a blob that lie in trashes, those of the newest run first.
+pub type TrashOf<'a> = &'a (dyn Fn(&Digest) -> Vec<TrashCopy> + Sync);
 
 /// Checks a registry, in parallel on the current rayon pool. Changes nothing.
 ///
@@ -160,7 +171,8 @@ pub fn check(
     let judge = Judge { registry, digests, library: &library, blobs: &states };
     let images: Vec<RepositoryImages> =
         repositories.par_iter().zip(&links).map(|(repository, links)| judge.images(repository, links)).collect();
-    let telling = tell::Telling { digests, repositories, images: &images, links: &links, states: &states, trash };
+    let telling =
+        tell::Telling { registry, digests, repositories, images: &images, links: &links, states: &states, trash };
     let lost = telling.lost(findings);
     let damaged = telling.damaged(&library, findings);
     telling.links(findings);

@@ -23,6 +23,7 @@ use crate::listing::library::Loaded;
 use crate::plan::{BlobPlan, Mend, MendedLink, Plan, Reason, RepositoryPlan};
 use crate::policy::{TagFate, judge, meant_by};
 use crate::progress::Meter;
+use crate::words::counted;
 
 /// What somebody asked for, beyond what is mended anyway.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -99,9 +100,11 @@ pub(super) fn plan(
     if let Some(more_than) = allowed.is_exceeded_by(aside, blobs) {
         repair.plan.blobs.clear();
         repair.unmended += aside as u64;
+        let blobs = counted(blobs as u64, "blob", "blobs");
+        let are = if aside == 1 { "is not what its digest names" } else { "are not what their digests name" };
         let message = format!(
-            "not mended: {aside} of {blobs} blobs are not what their digests name, more than {more_than}, and none is \
-             put aside: look at the volume first. --max-delete says how many may be"
+            "not mended: {aside} of {blobs} {are}, more than {more_than}, and none is put aside: look at the volume \
+             first. --max-delete says how many may be"
         );
         findings.add(Severity::Error, FindingKind::NotMended, None, Path::new(BLOBS), message);
     }
@@ -113,9 +116,11 @@ pub(super) fn plan(
     if let Some(more_than) = more_than {
         repair.plan.repositories.clear();
         repair.unmended += (tags + revisions) as u64;
+        let tags = counted(tags as u64, "tag", "tags");
+        let revisions = counted(revisions as u64, "revision", "revisions");
         let message = format!(
-            "not mended: {tags} tags and {revisions} revisions lead to manifests that are missing, more than \
-             {more_than}, and none is dropped: is the whole volume mounted? --max-delete says how many may be"
+            "not mended: {tags} and {revisions} lead to manifests that are missing, more than {more_than}, and none is \
+             dropped: is the whole volume mounted? --max-delete says how many may be"
         );
         findings.add(Severity::Error, FindingKind::NotMended, None, Path::new(REPOSITORIES), message);
     }

@@ -3,17 +3,20 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 
+use rayon::prelude::*;
 use serde::Serialize;
 
 use super::blobs::{BlobState, BlobStates};
 use super::images::{Fault, Lost, Part, RepositoryImages};
 use super::links::{RepositoryLinks, Wrong, history_link, layer_link, revision_link};
-use super::{Counts, TrashOf};
+use super::{Counts, TrashOf, data};
 use crate::digest::Digest;
 use crate::finding::{FindingKind, Findings, Severity};
 use crate::inventory::{DigestId, Digests, LinkState, Repository};
 use crate::layout::blob_dir;
 use crate::listing::library::{Library, Loaded};
+use crate::registry::Registry;
+use crate::words::counted;
 
 /// How many images are named for each blob.
 const EXAMPLES: usize = 10;
@@ -85,12 +88,13 @@ pub struct DamagedBlob {
     pub examples: Vec<String>,
     /// What mends it.
     pub mend: String,
+    /// The run in whose trash a whole copy of it lies; `None` if none does.
+    pub in_trash_of: Option<String>,
 }
 
 impl DamagedBlob {
     /// Who needs it, as a clause.
     pub fn who_needs_it(&self) -> String {
-        let counted = |count: u64, one: &str| if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") };
         let names = |of: u64| {
             let named: Vec<&str> = self.examples.iter().take(NAMED).map(String::as_str).collect();
             let dots = if of > named.len() as u64 { ", ..." } else { "" };
@@ -99,12 +103,16 @@ impl DamagedBlob {
         match (self.tags, self.untagged) {
             (0, 0) => "nothing needs it now".to_owned(),
             (0, untagged) => {
-                format!("no tag needs it, but {} ({})", counted(untagged, "untagged manifest"), names(untagged))
+                format!(
+                    "no tag needs it, but {} ({})",
+                    counted(untagged, "untagged manifest", "untagged manifests"),
+                    names(untagged)
+                )
             }
             (tags, _) => {
-                let repositories = if self.repositories == 1 { "repository" } else { "repositories" };
+                let repositories = counted(self.repositories, "repository", "repositories");
                 let need = if tags == 1 { "needs" } else { "need" };
-                format!("{} in {} {repositories} {need} it ({})", counted(tags, "tag"), self.repositories, names(tags))
+                format!("{} in {repositories} {need} it ({})", counted(tags, "tag", "tags"), names(tags))
             }
         }
     }
@@ -123,6 +131,7 @@ struct Needed {
 
 /// All that there is to tell about.
 pub(super) struct Telling<'a> {
+    pub(super) registry: &'a Registry,
     pub(super) digests: &'a Digests,
     pub(super) repositories: &'a [Repository],
     pub(super) images: &'a [RepositoryImages],
@@ -227,8 +236,10 @@ impl Telling<'_> {
                 ..Needed::default()
             });
         }
-        let mut damaged: Vec<(DigestId, DamagedBlob)> =
-            needed.into_iter().filter_map(|(id, needed)| Some((id, self.blob(id, needed)?))).collect();
+        let mut copies = self.copies(&needed);
+        let blobs =
+            needed.into_iter().filter_map(|(id, needed)| Some((id, self.blob(id, needed, copies.remove(&id))?)));
+        let mut damaged: Vec<(DigestId, DamagedBlob)> = blobs.collect();
         damaged.sort_by(|(_, a), (_, b)| b.tags.cmp(&a.tags).then_with(|| a.digest.cmp(&b.digest)));
         for (id, blob) in &damaged {
             let kind = match (blob.problem, library.get(*id)) {
@@ -247,7 +258,24 @@ impl Telling<'_> {
         damaged.into_iter().map(|(_, blob)| blob).collect()
     }
 
-    fn blob(&self, id: DigestId, needed: Needed) -> Option<DamagedBlob> {
+    /// The newest runs in whose trashes whole copies lie of what is missing or damaged. Each copy is read: one that
+    /// `check --repair` has put aside is damaged itself, and nobody is to be told that it mends anything.
+    fn copies(&self, needed: &HashMap<DigestId, Needed>) -> HashMap<DigestId, String> {
+        let may_be_put_back = |needed: &Needed| match needed.fault {
+            Some(Fault::Missing) => needed.part.is_some(),
+            Some(Fault::Damaged(_) | Fault::Size { .. }) => true,
+            Some(Fault::Link(_) | Fault::Unreadable(_)) | None => false,
+        };
+        let wanted = needed.par_iter().filter(|(_, needed)| may_be_put_back(needed));
+        let copy_of = |id: DigestId| {
+            let digest = self.digests.digest(id);
+            let mut copies = (self.trash)(&digest).into_iter();
+            copies.find(|copy| data::is_whole_copy(self.registry, &copy.data, &digest)).map(|copy| copy.run)
+        };
+        wanted.filter_map(|(&id, _)| Some((id, copy_of(id)?))).collect()
+    }
+
+    fn blob(&self, id: DigestId, needed: Needed, in_trash_of: Option<String>) -> Option<DamagedBlob> {
         let digest = self.digests.digest(id);
         let part = needed.part.map(Part::name);
         let name = format!("{} {digest}", part.unwrap_or("blob"));
@@ -255,13 +283,15 @@ impl Telling<'_> {
             1 => "push that image again",
             _ => "push one of these images again",
         };
+        // Not the other way round: what is there stays, whatever is put back.
+        let with_copy = |run: &str| format!("trash restore brings back a whole copy, from run {run}");
         let (problem, why, mend) = match needed.fault? {
             Fault::Missing if part.is_none() => {
                 let mend = "Nothing has to be done about it".to_owned();
                 (Problem::Missing, format!("{name} has a folder, and no 'data' in it"), mend)
             }
             Fault::Missing => {
-                let mend = match (self.trash)(&digest) {
+                let mend = match &in_trash_of {
                     Some(run) => format!("It lies in the trash of run {run}: trash restore brings it back"),
                     None => format!("To mend it, {again}"),
                 };
@@ -272,18 +302,22 @@ impl Telling<'_> {
                 (Problem::Damaged, format!("{name} is damaged ({why})"), mend)
             }
             Fault::Damaged(why) => {
-                let mend = if needed.tags + needed.untagged > 0 {
-                    format!("check --repair puts it aside, so that a push can replace it; then {again}")
-                } else {
-                    "check --repair puts it aside, so that a push can replace it".to_owned()
+                let mend = match &in_trash_of {
+                    Some(run) => format!("check --repair puts it aside; then {}", with_copy(run)),
+                    None if needed.tags + needed.untagged > 0 => {
+                        format!("check --repair puts it aside, so that a push can replace it; then {again}")
+                    }
+                    None => "check --repair puts it aside, so that a push can replace it".to_owned(),
                 };
                 (Problem::Damaged, format!("{name} is damaged ({why})"), mend)
             }
             Fault::Size { is, should_be } => {
+                let is = counted(is, "byte", "bytes");
+                let then = in_trash_of.as_deref().map_or_else(|| again.to_owned(), with_copy);
                 let mend = format!(
-                    "check --repair reads it, and puts it aside if it is not what its digest names; then {again}"
+                    "check --repair reads it, and puts it aside if it is not what its digest names; then {then}"
                 );
-                (Problem::Size, format!("{name} has {is} bytes and should have {should_be}"), mend)
+                (Problem::Size, format!("{name} has {is} and should have {should_be}"), mend)
             }
             Fault::Unreadable(why) => {
                 let mend = "See to the volume first: it may be whole".to_owned();
@@ -292,7 +326,7 @@ impl Telling<'_> {
             Fault::Link(_) => return None,
         };
         let Needed { tags, untagged, repositories, examples, .. } = needed;
-        Some(DamagedBlob { digest, part, problem, why, tags, untagged, repositories, examples, mend })
+        Some(DamagedBlob { digest, part, problem, why, tags, untagged, repositories, examples, mend, in_trash_of })
     }
 
     /// Links that do not say what their paths say.

@@ -1,10 +1,11 @@
 //! `regsweep check`: is everything there, and is it what it says it is?
 
-use std::path::PathBuf;
+use std::collections::{BTreeSet, HashSet};
+use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use jiff::Timestamp;
-use regsweep::check::{self, Checked, DataRequest, Subset, Wishes};
+use regsweep::check::{self, Checked, DamagedBlob, DataRequest, Problem, Subset, Wishes};
 use regsweep::digest::Digest;
 use regsweep::finding::{Finding, FindingKind, Findings, Severity};
 use regsweep::halt::{Halt, Halted};
@@ -26,6 +27,9 @@ use super::progress::{Look, Shown};
 use super::target::{self, Age, Evidence, Opened, Share, Target};
 use super::work::{self, Began, Output};
 use super::{Exit, Failure, output};
+
+/// How many runs are named whose trash holds what is missing.
+const RUNS: usize = 3;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -259,7 +263,10 @@ fn run(args: &Args, monitor: &Monitor<'_>, began: Began) -> Result<Exit, Failure
         cache: None,
         next_gc: None,
         check: checked.as_ref().map(|checked| CheckReport::new(checked, args.repair.repair, mended, left)),
-        findings: findings.into_sorted(),
+        findings: match &afterwards {
+            Some((_, left)) => as_it_was(findings.into_sorted(), left),
+            None => findings.into_sorted(),
+        },
         jobs,
         phases: phases(checked.as_ref()),
         window_seconds: swept.as_ref().map(|swept| swept.window_seconds),
@@ -284,6 +291,36 @@ fn run(args: &Args, monitor: &Monitor<'_>, began: Began) -> Result<Exit, Failure
     }
     monitor.reported(&report, usage.as_ref());
     work::deliver(&report, usage.as_ref(), &args.output, complaint, done)
+}
+
+/// What was found before something was mended, in the light of what another look has found. What is not wrong any more
+/// stands in the report all the same, as what was; it is no error then, and nobody has to be told of it at night.
+fn as_it_was(mut findings: Vec<Finding>, left: &[Finding]) -> Vec<Finding> {
+    // Only what that look has looked for.
+    let is_looked_for = |kind| {
+        matches!(
+            kind,
+            FindingKind::CannotBePulled
+                | FindingKind::DamagedLink
+                | FindingKind::DamagedBlob
+                | FindingKind::DamagedManifest
+                | FindingKind::MissingBlob
+                | FindingKind::MissingManifest
+                | FindingKind::DanglingTag
+                | FindingKind::TagWithoutTarget
+        )
+    };
+    let left: HashSet<&str> = left.iter().map(|finding| &*finding.path).collect();
+    // There are so many left that not all are named: this may be one of them.
+    let is_all_known = !left.contains(".");
+    for finding in &mut findings {
+        if is_all_known && is_looked_for(finding.kind) && !left.contains(&*finding.path) {
+            finding.message = format!("before mending: {}", finding.message);
+            finding.severity = finding.severity.max(Severity::Warning);
+        }
+    }
+    findings.sort_by_key(|finding| (finding.severity, finding.kind));
+    findings
 }
 
 /// Why not everything was read that was asked for, if that was against the plan.
@@ -321,7 +358,7 @@ fn data(args: &Args, opened: &Opened, began: Began) -> Result<(Option<DataReques
 }
 
 fn repositories(checked: &Checked) -> Vec<RepositoryReport> {
-    let lost: std::collections::HashSet<&str> = checked.lost.iter().map(|image| &*image.repository).collect();
+    let lost: HashSet<&str> = checked.lost.iter().map(|image| &*image.repository).collect();
     checked
         .inventory
         .repositories
@@ -342,6 +379,18 @@ fn phases(checked: Option<&Checked>) -> Vec<PhaseReport> {
     phases.map(|(phase, seconds)| PhaseReport { name: phase.name(), seconds: *seconds }).collect()
 }
 
+/// Whether `--repair` may have something to do. What is missing as a whole it cannot make; the names that lead to a
+/// lost manifest it can let go.
+fn may_be_mended(check: &CheckReport<'_>, findings: &[Finding]) -> bool {
+    let is_link = |finding: &Finding| matches!(finding.kind, FindingKind::DamagedLink | FindingKind::TagWithoutTarget);
+    let is_mendable = |blob: &DamagedBlob| match blob.problem {
+        Problem::Damaged | Problem::Size => true,
+        Problem::Missing => blob.part == Some("manifest") && blob.in_trash_of.is_none(),
+        Problem::Unreadable => false,
+    };
+    check.links.wrong > 0 || findings.iter().any(is_link) || check.damaged.iter().any(is_mendable)
+}
+
 /// What to do next.
 fn advice(args: &Args, report: &Report<'_>) -> Vec<String> {
     let mut advice = Vec::new();
@@ -349,13 +398,28 @@ fn advice(args: &Args, report: &Report<'_>) -> Vec<String> {
     let registry = output::quoted(&args.target.registry);
     let evidence = args.evidence.as_given();
     let wrong: Vec<&Digest> = (check.damaged.iter())
-        .filter(|blob| blob.problem == check::Problem::Damaged && blob.part != Some("manifest"))
+        .filter(|blob| blob.problem == Problem::Damaged && blob.part != Some("manifest"))
         .map(|blob| &blob.digest)
         .collect();
     // Whoever mends need not read everything again, with the registry read-only all the while.
     let again: String = wrong.iter().take(8).map(|digest| format!(" --read-blob {digest}")).collect();
-    let has_links = check.links.wrong > 0 || check.lost.iter().any(|image| !image.lacks.is_empty());
-    if !args.repair.repair && (has_links || !check.damaged.is_empty()) {
+    let is_proven = report.read_only.proven;
+    // What is damaged is in the way of what is put back, until it is put aside.
+    let has_put_aside = report.removed.blobs.count > 0;
+    let may_be_put_back = |blob: &&DamagedBlob| blob.problem == Problem::Missing || has_put_aside;
+    let copies = check.damaged.iter().filter(may_be_put_back).filter_map(|blob| blob.in_trash_of.as_deref());
+    for run in copies.collect::<BTreeSet<&str>>().into_iter().take(RUNS) {
+        let restore = "regsweep trash restore";
+        advice.push(if is_proven {
+            format!("to bring back what lies in the trash of run {run}: {restore}{evidence} {registry} {run}")
+        } else {
+            format!(
+                "to bring back what lies in the trash of run {run}, make the registry read-only or stop it, then: \
+                 {restore} --registry URL {registry} {run} (or --config FILE, or --registry-stopped)"
+            )
+        });
+    }
+    if !args.repair.repair && may_be_mended(check, &report.findings) {
         advice.push(format!("what can be mended here: regsweep check --repair --dry-run{again} {registry}"));
     }
     if args.repair.dry_run && !report.plan.is_empty() {
@@ -369,9 +433,9 @@ fn advice(args: &Args, report: &Report<'_>) -> Vec<String> {
             }
         }
         if let Some(share) = &args.repair.max_delete {
-            flags.push_str(&format!(" --max-delete '{}'", share.text));
+            flags.push_str(&format!(" --max-delete {}", output::quoted(Path::new(&share.text))));
         }
-        if report.read_only.proven {
+        if is_proven {
             advice.push(format!("to mend: regsweep check --repair{flags}{again}{evidence} {registry}"));
         } else {
             advice.push(format!(
@@ -389,11 +453,17 @@ fn advice(args: &Args, report: &Report<'_>) -> Vec<String> {
     if let Some(run) = report.run.as_ref().filter(|_| !report.removed.is_nothing()) {
         // A name that was dropped leads to something that is lost.
         let has_names = report.removed.tags.count + report.removed.revisions.count > 0;
-        let allow = if has_names { " --allow-missing" } else { "" };
-        advice.push(format!(
-            "what went is kept in run {run}: `regsweep trash restore{allow}{evidence} {registry} {run}` brings it back, \
-             `regsweep trash purge {registry}` frees the space"
-        ));
+        advice.push(if has_names {
+            format!(
+                "what went is kept in run {run}: `regsweep trash restore --allow-missing{evidence} {registry} {run}` \
+                 brings it back, `regsweep trash purge {registry} {run}` frees the space"
+            )
+        } else {
+            format!(
+                "what was put aside is kept in run {run}, as damaged as it was: once all can be pulled again \
+                 `regsweep trash purge {registry} {run}` frees the space"
+            )
+        });
     }
     if args.data.read_data && report.window_seconds.is_some() && wrong.is_empty() {
         advice.push("next time read without --repair: then the registry need not be read-only meanwhile".to_owned());

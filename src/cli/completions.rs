@@ -7,10 +7,17 @@ use super::{Exit, Failure, command, output};
 
 const EXAMPLES: &str = "\
 Examples:
-  For bash, zsh or fish, for this user (packages bring these files along):
+  For bash, for this user (packages bring these files along):
+    mkdir -p ~/.local/share/bash-completion/completions
     regsweep completions bash \\
       > ~/.local/share/bash-completion/completions/regsweep
+
+  For zsh:
+    mkdir -p ~/.zfunc
     regsweep completions zsh > ~/.zfunc/_regsweep
+
+  For fish:
+    mkdir -p ~/.config/fish/completions
     regsweep completions fish > ~/.config/fish/completions/regsweep.fish";
 
 /// Print completions for a shell

@@ -1,23 +1,25 @@
 //! `regsweep du`: where the bytes are, and what removing names would free.
 
+mod blobs;
 mod csv;
 mod human;
 mod json;
 mod rows;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 use jiff::Timestamp;
 use regsweep::collect::Seen;
-use regsweep::finding::{Findings, Severity};
-use regsweep::layout::shown_path;
+use regsweep::finding::{FindingKind, Findings, Severity};
+use regsweep::layout::{REGSWEEP, shown_path};
 use regsweep::listing::Pattern;
 use regsweep::mark::Marking;
 use regsweep::plan::BlobTotals;
 use regsweep::registry::Registry;
 use regsweep::report::page;
-use regsweep::usage::{self, Asked, Selected, Usage};
+use regsweep::sweep::{Runs, State};
+use regsweep::usage::{self, Asked, Largest, Selected, Usage};
 
 use super::files;
 use super::limits::Load;
@@ -25,7 +27,9 @@ use super::output;
 use super::progress::{Look, Shown};
 use super::target::{self, Target};
 use super::{Exit, Failure};
+use json::Asides;
 use rows::{Order, Rows};
+use serde::Serialize;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -37,7 +41,10 @@ Examples:
     regsweep du --tags /var/lib/registry team/web
 
   What would go if all tags of version 1.4 went?
-    regsweep du /var/lib/registry '**:1.4*'";
+    regsweep du /var/lib/registry '**:1.4*'
+
+  The ten largest blobs, and who needs each:
+    regsweep du --blobs --top 10 /var/lib/registry";
 
 /// Show where the bytes are, and what removing names would free
 ///
@@ -69,6 +76,12 @@ pub(crate) struct Args {
     #[arg(long)]
     tags: bool,
 
+    /// The largest blobs in place of repositories
+    ///
+    /// Each with how many tags of how many repositories need it, and the first of them.
+    #[arg(long, conflicts_with_all = ["names", "depth", "tags", "sort", "reverse"])]
+    blobs: bool,
+
     /// With the name of a repository: everything below it as well
     #[arg(long, requires = "names")]
     recursive: bool,
@@ -99,7 +112,8 @@ pub(crate) struct Args {
 
     /// How many rows and tags are shown [default: 20]
     ///
-    /// Tags of each repository; the others become one row. In JSON, how many of the largest images.
+    /// Tags of each repository; the others become one row. How many blobs with --blobs. In JSON, how many of the
+    /// largest images.
     #[arg(long, value_name = "N", help_heading = "Output")]
     top: Option<usize>,
 
@@ -169,18 +183,23 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
         let (seen, marking) = usage::look(registry, &findings, &shown)?;
         let selected = usage::select(&asked, &seen.inventory.repositories);
         let selected = selected.map_err(|why| Failure::from(anyhow!(why)))?;
-        let usage = usage::measure(registry, seen.parts(), &marking, &findings, &shown)?;
+        let most = if args.blobs { args.top.unwrap_or(TOP) } else { 0 };
+        let largest = Largest { most, on_disk: args.disk };
+        let usage = usage::measure_and_list(registry, seen.parts(), &marking, largest, &findings, &shown)?;
         let named = (!asked.is_empty()).then(|| named(registry, &seen, &marking, &usage, selected, &shown));
         Ok((usage, named))
     })?;
     shown.finish();
 
+    let trash = trash(registry, &findings);
     let findings = findings.into_sorted();
     let has_damage = findings.iter().any(|finding| finding.severity == Severity::Error);
     let order = Order { sort: args.sort, reverse: args.reverse, disk: args.disk };
     let rows = Rows { usage: &usage, named: named.as_ref(), depth: args.depth, tags: args.tags, order };
+    let (top, blobs) = (args.top.unwrap_or(TOP), args.blobs);
     let print = match args.format {
-        Format::Json => output::print(|out| json::write(out, registry, &rows, args.top.unwrap_or(TOP), &findings)),
+        Format::Json => output::print(|out| json::write(out, registry, &rows, Asides { top, blobs, trash }, &findings)),
+        Format::Csv if blobs => output::print(|out| blobs::write_csv(out, &usage)),
         Format::Csv => output::print(|out| csv::write(out, &rows)),
         Format::Human => {
             let top = if args.verbose { args.top } else { args.top.or(Some(TOP)) };
@@ -192,7 +211,10 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
                 width: output::width(),
                 top,
             };
-            output::print(|out| human::write(out, &rows, style))
+            match blobs {
+                true => output::print(|out| blobs::write(out, &usage, style)),
+                false => output::print(|out| human::write(out, &rows, trash, style)),
+            }
         }
     };
     print.context("cannot write to standard output")?;
@@ -213,6 +235,39 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
         output::error(&format!("nobody knows what removing these names would free, for rm refuses: {why}"));
     }
     Ok(if has_damage { Exit::Damage } else { Exit::Done })
+}
+
+/// What runs have put aside and is still there: in no figure, for it is no part of the registry any more.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+struct Trash {
+    /// How many runs keep what they moved away.
+    runs: u64,
+    /// The bytes of the blobs and uploads among that.
+    bytes: u64,
+    /// How many other runs have something there: the next run deletes it or puts it back, or another version of
+    /// regsweep made it.
+    unfinished: u64,
+}
+
+/// `None` if nobody can tell, which is a finding.
+fn trash(registry: &Registry, findings: &Findings) -> Option<Trash> {
+    let listed = Runs::of(registry).and_then(|runs| runs.list());
+    let say = |error: &std::io::Error| {
+        let message = format!("what runs have in their trash cannot be listed: {error}");
+        findings.add(Severity::Warning, FindingKind::Unreadable, None, Path::new(REGSWEEP), message);
+    };
+    let mut trash = Trash::default();
+    for run in listed.inspect_err(say).ok()? {
+        match run.state() {
+            State::Kept => {
+                trash.runs += 1;
+                trash.bytes += run.progress.swept.map_or(0, |(_, bytes)| bytes);
+            }
+            State::CutOff | State::Unpurged | State::HalfPurged | State::Foreign => trash.unfinished += 1,
+            State::Finished => {}
+        }
+    }
+    Some(trash)
 }
 
 fn named(

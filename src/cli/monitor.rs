@@ -310,7 +310,10 @@ fn what_was_done(is_dry: bool, exit: Exit, figures: &Figures) -> Option<String> 
 
 fn pulls(check: &CheckFigures) -> String {
     match check.tags {
-        (tags, 0) => format!("{} can be pulled", counted(tags, "tag", "tags")),
+        (tags, 0) => {
+            let unread = if tags > 0 && check.read_bytes.is_none() { " (data not read)" } else { "" };
+            format!("{} can be pulled{unread}", counted(tags, "tag", "tags"))
+        }
         (tags, lost) => format!("{lost} of {} cannot be pulled", counted(tags, "tag", "tags")),
     }
 }

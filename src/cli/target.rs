@@ -10,7 +10,7 @@ use regsweep::interlock::brakes::Percent;
 use regsweep::interlock::evidence::{ReadOnly, Sources, gather};
 use regsweep::interlock::probe::{Credentials, RegistryUrl, probe_for};
 use regsweep::interlock::served::on_disk;
-use regsweep::registry::Registry;
+use regsweep::registry::{OpenError, Registry};
 use regsweep::seam::Seam;
 use regsweep::threads;
 
@@ -80,19 +80,35 @@ impl Target {
             (false, config) => config,
         };
         let config = match config {
-            Some(path) => Some((path.to_owned(), RegistryConfig::read(path).map_err(Failure::usage)?)),
+            Some(path) => {
+                let config = RegistryConfig::read(path).map_err(|error| match is_file && !is_named_like_one(path) {
+                    true => {
+                        Failure::usage(anyhow::anyhow!("a file as REGISTRY is read as the registry's config: {error}"))
+                    }
+                    false => Failure::usage(error),
+                });
+                Some((path.to_owned(), config?))
+            }
             None => None,
         };
         let root = match &config {
             Some((_, config)) if is_file => &config.root_directory,
             _ => &self.registry,
         };
-        let registry = Registry::open_with(root, seam).map_err(|error| match usage::meant(&self.registry) {
-            Some(meant) => Failure::usage(anyhow::anyhow!(meant)),
-            None => Failure::usage(error),
+        let registry = Registry::open_with(root, seam).map_err(|error| {
+            let near = matches!(error, OpenError::NoRegistry { .. }).then(|| usage::near(root)).flatten();
+            match usage::meant(&self.registry).or(near) {
+                Some(meant) => Failure::usage(anyhow::anyhow!(meant)),
+                None => Failure::usage(error),
+            }
         })?;
         Ok(Opened { registry, config })
     }
+}
+
+/// Whether a file has a name like those of configs.
+fn is_named_like_one(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "yml" || extension == "yaml")
 }
 
 impl Opened {

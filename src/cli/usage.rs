@@ -1,10 +1,11 @@
 //! Wrong usage: what somebody may have meant, and what to write in its place.
 
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use regsweep::layout::shown_path;
+use regsweep::registry::Registry;
 
 use super::output::LogFormat;
 use super::{Exit, output};
@@ -79,6 +80,44 @@ pub(super) fn meant(path: &Path) -> Option<String> {
     let has_tag = text.rsplit('/').next().is_some_and(|last| last.contains(':')) || text.contains('@');
     (is_relative && (has_port || has_tag)).then(|| {
         format!("{shown} looks like the name of an image; {works_on}, and names after it: regsweep ls REGISTRY NAME")
+    })
+}
+
+/// So many folders are looked into for a registry that may have been meant.
+const LOOKED_INTO: usize = 256;
+/// So many of them are named.
+const NAMED: usize = 3;
+
+/// What to give in place of a folder that is no registry, where that can be seen: it lies inside one, or one lies in
+/// it; or it is named in a way that does not say which it is.
+pub(super) fn near(path: &Path) -> Option<String> {
+    let real = path.canonicalize().ok()?;
+    let around = real.ancestors().skip(1).filter_map(|above| Registry::open(above).ok());
+    if let Some(registry) = around.into_iter().find(|registry| real.starts_with(registry.root())) {
+        let v2 = registry.root();
+        let root = if v2.ends_with("docker/registry/v2") { v2.ancestors().nth(3).unwrap_or(v2) } else { v2 };
+        let (shown, root) = (shown_path(path), output::quoted(root));
+        return Some(format!("{shown} is a folder inside of a registry; give the registry's rootdirectory: {root}"));
+    }
+    let folders = std::fs::read_dir(path).ok()?.take(LOOKED_INTO).filter_map(Result::ok);
+    let mut inside: Vec<PathBuf> =
+        folders.map(|entry| path.join(entry.file_name())).filter(|below| Registry::open(below).is_ok()).collect();
+    inside.sort();
+    let expected = "expected docker/registry/v2 with the folders 'blobs' and 'repositories' in it, or a config.yml";
+    if !inside.is_empty() {
+        let more = if inside.len() > NAMED { ", ..." } else { "" };
+        let inside: Vec<String> = inside.iter().take(NAMED).map(|below| output::quoted(below)).collect();
+        let (shown, names) = (shown_path(path), inside.join(", "));
+        return Some(format!("{shown} is no registry, but there is one in it; give {names}{more}"));
+    }
+    // Of these nobody sees where they are.
+    let is_relative_only = path.components().all(|part| matches!(part, Component::CurDir | Component::ParentDir));
+    is_relative_only.then(|| {
+        format!(
+            "{} ({}) is no registry: {expected}; give the registry's rootdirectory (often /var/lib/registry)",
+            shown_path(path),
+            shown_path(&real)
+        )
     })
 }
 

@@ -52,7 +52,7 @@ pub(crate) struct Args {
     ///
     /// Four digits at least (sha256:3f5a, 3f5a); REPOSITORY:TAG; REPOSITORY@DIGEST; or REPOSITORY. What is both the
     /// beginning of a digest and the name of a repository is the repository; write sha256: before the digits for the
-    /// other.
+    /// other. A path does as well: of a blob, or of a link or folder below repositories.
     #[arg(value_name = "DIGEST|NAME")]
     name: String,
 

@@ -1,5 +1,7 @@
 //! Brakes: what stops a run although the registry is read-only, because what was seen cannot be right.
 
+use crate::words::counted;
+
 /// What the brakes look at.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen<'a> {
@@ -39,8 +41,9 @@ impl std::fmt::Display for Percent {
 pub enum Brake {
     /// There are blobs, and no folder of repositories: a wrong mount, or half a copy.
     #[error(
-        "there is no 'repositories' folder beside {blobs} blobs: every blob would be garbage. Is the whole volume \
-         mounted, and is this the right folder?"
+        "there is no 'repositories' folder beside {}: every blob would be garbage. Is the whole volume mounted, and \
+         is this the right folder?",
+        counted(*blobs as u64, "blob", "blobs")
     )]
     NoRepositoriesFolder {
         /// How many blobs.
@@ -48,8 +51,9 @@ pub enum Brake {
     },
     /// There are blobs, and not one repository.
     #[error(
-        "the 'repositories' folder has no repository in it, beside {blobs} blobs: every blob would be garbage. Is the \
-         whole volume mounted, and is this the right folder?"
+        "the 'repositories' folder has no repository in it, beside {}: every blob would be garbage. Is the whole \
+         volume mounted, and is this the right folder?",
+        counted(*blobs as u64, "blob", "blobs")
     )]
     NoRepositories {
         /// How many blobs.
@@ -57,8 +61,8 @@ pub enum Brake {
     },
     /// There are revisions, and not one blob: the volume of the blobs is not mounted. The links would look dead.
     #[error(
-        "the 'blobs' folder is missing or empty, beside {revisions} revisions that need blobs. Is the whole volume \
-         mounted?"
+        "the 'blobs' folder is missing or empty, beside {}. Is the whole volume mounted?",
+        counted(*revisions, "revision that needs blobs", "revisions that need blobs")
     )]
     NoBlobs {
         /// How many revisions.
@@ -66,8 +70,9 @@ pub enum Brake {
     },
     /// Fewer than half of the repositories that the last completed run saw.
     #[error(
-        "{now} repositories are there, and the last completed run saw {before}: fewer than half are left. Is the whole \
-         volume mounted? If they were removed on purpose, --accept-shrink goes on, and remembers the new number"
+        "{} there, and the last completed run saw {before}: fewer than half are left. Is the whole volume mounted? If \
+         they were removed on purpose, --accept-shrink goes on, and remembers the new number",
+        counted(*now as u64, "repository is", "repositories are")
     )]
     Shrunk {
         /// How many there are.
@@ -77,9 +82,9 @@ pub enum Brake {
     },
     /// Everything would go that is not named, and nothing is.
     #[error(
-        "{revisions} revisions are there and not one tag, so all of them would go as untagged. Is the whole volume \
-         mounted? Some registries keep their tags elsewhere. If it is right that nothing is left, --accept-shrink goes \
-         on"
+        "{} there and not one tag, so all that is there would go as untagged. Is the whole volume mounted? Some \
+         registries keep their tags elsewhere. If it is right that nothing is left, --accept-shrink goes on",
+        counted(*revisions, "revision is", "revisions are")
     )]
     NoTags {
         /// How many revisions.
@@ -87,8 +92,9 @@ pub enum Brake {
     },
     /// More of the blobs would go than the operator allowed.
     #[error(
-        "{going} of {blobs} blobs would go ({:.1} %), which is more than --max-delete {allowed} allows. If that is \
-         right, run again with a higher figure",
+        "{going} of {} would go ({:.1} %), which is more than --max-delete {allowed} allows. If that is right, run \
+         again with a higher figure",
+        counted(*blobs as u64, "blob", "blobs"),
         share(*going, *blobs)
     )]
     TooManyBlobs {
@@ -125,8 +131,12 @@ pub enum Brake {
     },
     /// Folders of links that cannot be listed, or links that may name anything.
     #[error(
-        "what keeps blobs alive cannot be read in {count} places, the first is {first}. Nobody knows which images need \
-         what, so no blob is safe to remove. Make it readable for this user, or mend the volume, and run again"
+        "what keeps blobs alive cannot be read in {}{first}. Nobody knows which images need what, so no blob is safe \
+         to remove. Make it readable for this user, or mend the volume, and run again",
+        match count {
+            1 => "one place: ".to_owned(),
+            count => format!("{count} places, the first is "),
+        }
     )]
     Unlistable {
         /// How many places.

@@ -181,11 +181,11 @@ impl<'a> Walk<'a> {
                     names.stays(place, Because::Damaged);
                 }
                 TagFate::History(ids, why) => {
-                    let message = format!(
-                        "the current link of {} cannot be used ({why}); all {} images that it ever pointed at are kept",
-                        name(),
-                        ids.len()
-                    );
+                    let kept = match ids.len() {
+                        1 => "the one image that it ever pointed at is kept".to_owned(),
+                        count => format!("all {count} images that it ever pointed at are kept"),
+                    };
+                    let message = format!("the current link of {} cannot be used ({why}); {kept}", name());
                     self.find(Severity::Error, FindingKind::DamagedLink, path(), message);
                     ids.into_iter().for_each(|id| self.root(id));
                     names.stays(place, Because::Damaged);

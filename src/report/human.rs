@@ -11,6 +11,7 @@ use indicatif::{HumanBytes, HumanCount};
 use super::{Leftover, Outcome, Report, RepositoryReport, RuleReport, TagReport};
 use crate::finding::{Finding, FindingKind, Severity};
 use crate::plan::{Action, ActionKind, Plan, Reason, Totals};
+pub use crate::words::counted;
 
 /// How many repositories a summary names.
 const TOP: usize = 10;
@@ -104,11 +105,6 @@ pub fn bytes(bytes: u64) -> String {
     HumanBytes(bytes).to_string()
 }
 
-/// A count with its noun, in the singular or the plural.
-pub fn counted(count: u64, one: &str, many: &str) -> String {
-    format!("{} {}", HumanCount(count), if count == 1 { one } else { many })
-}
-
 struct Page<'a> {
     out: &'a mut dyn Write,
     style: Style,
@@ -123,8 +119,12 @@ impl Page<'_> {
             (false, Outcome::Complete) => "done",
             (false, Outcome::Incomplete) => "stopped before the end; what was done is consistent",
         };
-        let title = self.bold(&format!("regsweep {}", report.command));
-        writeln!(self.out, "{title}  {what}")?;
+        let title = format!("regsweep {}  ", report.command);
+        let mut lines = wrap(what, WIDTH - title.len()).into_iter();
+        writeln!(self.out, "{}  {}", self.bold(title.trim_end()), lines.next().unwrap_or_default())?;
+        for line in lines {
+            writeln!(self.out, "{}{line}", " ".repeat(title.len()))?;
+        }
         writeln!(self.out, "{}", report.root)
     }
 

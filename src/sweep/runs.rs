@@ -174,7 +174,7 @@ impl Runs {
     }
 
     /// Where a run's trash is, relative to the `v2` folder.
-    pub(super) fn trash_of(id: &RunId) -> PathBuf {
+    pub(crate) fn trash_of(id: &RunId) -> PathBuf {
         runs_path().join(id.as_str()).join(TRASH)
     }
 

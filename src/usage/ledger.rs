@@ -1,5 +1,6 @@
 //! Whose each blob is, and what that adds up to.
 
+use super::largest::Need;
 use super::reach::{KEPT, Reach, SEVERAL, UNTAGGED};
 use super::sizes::{Sizes, YearMonth};
 use super::tree::{Balance, NodeId, STORE, Tree};
@@ -164,6 +165,21 @@ impl<'a> Ledger<'a> {
             self.months.len() - 1
         });
         &mut self.months[place]
+    }
+
+    /// Who needs a blob. What only damage keeps counts as tagged here.
+    pub(super) fn need(&self, id: DigestId, marking: &Marking, is_all_known: bool) -> Need {
+        let (first, _) = self.ends[id.index()];
+        let is_odd = self.flags[id.index()] & ODD != 0;
+        match marking.is_live(id) {
+            false if !is_all_known => Need::Unknown,
+            false if is_odd => Need::Kept,
+            false => Need::Garbage,
+            true if first == NONE => Need::Kept,
+            true if self.is_tagged(id) => Need::Tagged,
+            true if is_odd => Need::Kept,
+            true => Need::Untagged,
+        }
     }
 
     pub(super) fn is_tagged(&self, id: DigestId) -> bool {

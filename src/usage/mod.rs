@@ -32,6 +32,7 @@
 //! what nothing that could be read leads to is [`Usage::unknown`]. In a tainted repository everything is kept, so
 //! nothing there is exclusive to an image; [`freed_by`] knows what a removal would free all the same.
 
+mod largest;
 mod ledger;
 mod names;
 mod reach;
@@ -44,6 +45,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+pub use largest::{BlobUsage, Largest, Need};
 pub use names::{Asked, Selected, freed_by, select};
 pub use sizes::YearMonth;
 
@@ -82,6 +84,8 @@ pub struct Usage {
     pub uploads: CountAndBytes,
     /// When the blobs were pushed, the oldest first; months without any are left out.
     pub months: Vec<Month>,
+    /// The largest blobs, the largest first; none where nobody wanted them.
+    pub largest: Vec<BlobUsage>,
     /// Why a collection would refuse this registry, if it would.
     pub brake: Option<Brake>,
     /// How many blobs could not be looked at: what they take is in no figure.
@@ -302,15 +306,30 @@ fn has_grown(registry: &Registry, seen: &Seen) -> bool {
 
 /// Looks at every blob once, and works out whose it is, in parallel on the current rayon pool.
 ///
-/// The inventory, the store and the marking are of one scan. Where a policy lets names go, these are no names here, and what they alone
-/// reached is garbage. What the scan had to say is not said again; blobs that have no size are.
+/// The inventory, the store and the marking are of one scan. Where a policy lets names go, these are no names here, and
+/// what they alone reached is garbage. What the scan had to say is not said again; blobs that have no size are.
 ///
 /// # Errors
 /// [`Halted`].
 pub fn measure(
     registry: &Registry,
+    parts: (&Inventory, &Store),
+    marking: &Marking,
+    findings: &Findings,
+    watch: &dyn Watch,
+) -> Result<Usage, Halted> {
+    measure_and_list(registry, parts, marking, Largest::default(), findings, watch)
+}
+
+/// [`measure`], and of the largest blobs who needs each of them.
+///
+/// # Errors
+/// [`Halted`].
+pub fn measure_and_list(
+    registry: &Registry,
     (inventory, store): (&Inventory, &Store),
     marking: &Marking,
+    largest: Largest,
     findings: &Findings,
     watch: &dyn Watch,
 ) -> Result<Usage, Halted> {
@@ -319,16 +338,18 @@ pub fn measure(
     let sizes = Sizes::look(registry, digests.blobs(), &meter);
     meter.check()?;
     let size_of = |id: DigestId| sizes.one(id);
+    let chosen = largest::choose(&sizes, digests.blobs().ids(), largest);
     let marked = repositories.par_iter().zip(&marking.repositories);
     let reaches: Vec<Reach> = marked
         .map(|(repository, marked)| {
             let links = TreeLinks { registry, digests };
-            Walk::new(links, store, repository, (marking, marked), &size_of).run()
+            Walk::new(links, store, repository, (marking, marked), &size_of, &chosen).run()
         })
         .collect();
     let tree = Tree::of(repositories.iter().map(|repository| &*repository.name));
     let brake = brake(inventory, marking);
     let ledger = Ledger::new(inventory, marking, &tree, &reaches, &sizes, brake.is_none());
+    let largest = largest.tell(&chosen, (inventory, marking), &reaches, (&ledger, &sizes), brake.is_none());
     sizes.report(digests, |id| ledger.is_tagged(id), findings);
 
     let uploads: Vec<CountAndBytes> =
@@ -351,7 +372,7 @@ pub fn measure(
     let is_whole = unmeasured == 0 && brake.is_none() && digests.blobs().is_complete();
     let blobs = sizes.sum(digests.blobs().ids());
     let uploads = all_uploads;
-    Ok(Usage { store, blobs, garbage, other, unknown, uploads, months, brake, unmeasured, is_whole, sizes })
+    Ok(Usage { store, blobs, garbage, other, unknown, uploads, months, largest, brake, unmeasured, is_whole, sizes })
 }
 
 /// Why a collection would refuse.

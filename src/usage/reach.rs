@@ -56,6 +56,8 @@ pub(super) struct Reach {
     pub(super) images: Vec<Reached>,
     /// Every blob that some leaf reaches, sorted, and which leaf that is.
     pub(super) blobs: Vec<(DigestId, Leaf)>,
+    /// Of the blobs that somebody wants to know more about: each image that reaches one.
+    pub(super) wanted: Vec<(DigestId, Leaf)>,
     /// How many untagged manifests there are that stay.
     pub(super) untagged: u64,
     /// What links in odd places keep, and symbolic links: nothing that is removed by name. Sorted.
@@ -96,6 +98,8 @@ pub(super) struct Walk<'a> {
     marking: &'a Marking,
     marked: &'a RepositoryMarking,
     size_of: &'a (dyn Fn(DigestId) -> BlobTotals + Sync),
+    /// Blobs of which every image is noted that reaches them.
+    wanted: &'a [DigestId],
     /// Manifests by what they are about.
     referrers: HashMap<DigestId, Vec<DigestId>>,
     /// What layer links say whose path does not tell it.
@@ -111,6 +115,7 @@ impl<'a> Walk<'a> {
         repository: &'a Repository,
         (marking, marked): (&'a Marking, &'a RepositoryMarking),
         size_of: &'a (dyn Fn(DigestId) -> BlobTotals + Sync),
+        wanted: &'a [DigestId],
     ) -> Walk<'a> {
         Walk {
             links,
@@ -119,6 +124,7 @@ impl<'a> Walk<'a> {
             marking,
             marked,
             size_of,
+            wanted,
             referrers: HashMap::new(),
             layer_links: HashMap::new(),
             leaves: HashMap::new(),
@@ -302,6 +308,7 @@ impl<'a> Walk<'a> {
             self.reach.image_of[tag as usize] = Some(leaf);
         }
         self.reach.images.push(Reached { target, tags, total });
+        self.reach.wanted.extend(self.wanted.iter().filter(|id| blobs.contains(id)).map(|&id| (id, leaf)));
         self.claim(blobs, leaf);
     }
 

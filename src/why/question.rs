@@ -1,10 +1,11 @@
 //! What somebody asks about: a digest, the beginning of one, or a name.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::digest::{Algorithm, Digest};
-use crate::layout::shown;
+use crate::layout::{BLOBS, CURRENT, DATA, INDEX, Item, LINK, REPOSITORIES, RepositoryName, shown};
 use crate::policy::Name;
 
 /// Fewer digits name too much to be meant.
@@ -33,6 +34,11 @@ pub struct Beginning {
 }
 
 impl Beginning {
+    /// The whole of a digest.
+    fn of(digest: &Digest) -> Beginning {
+        Beginning { algorithm: Some(digest.algorithm()), hex: digest.hex().into() }
+    }
+
     fn parse(text: &str) -> Option<Result<Beginning, &'static str>> {
         let (algorithm, hex) = match text.split_once(':') {
             Some((name, hex)) => (Some(Algorithm::from_name(name.as_bytes())?), hex),
@@ -85,11 +91,51 @@ impl fmt::Display for Beginning {
     }
 }
 
+/// What lies at this path in a registry's folders, as somebody has it from `find`, `ls` or a message: a blob's folder
+/// or its `data`, the folder or the `link` of a layer, a revision or a tag, the folder of a repository. Wherever the
+/// path begins; what stands before `blobs` or `repositories` is not looked at.
+fn at_path(text: &str) -> Option<Question> {
+    let parts: Vec<&str> = text.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    let within = parts.iter().rev().take_while(|part| [DATA, LINK, CURRENT, INDEX].contains(part)).count();
+    let item_of = |parts: &[&str]| Item::at(&parts.iter().collect::<PathBuf>());
+    // `sha256/ab/abcd...`, as somebody sees it who stands in `blobs`.
+    if let [algorithm, shard, hex] = parts[..parts.len() - within]
+        && let Some(Item::Blob(digest)) = item_of(&[BLOBS, algorithm, shard, hex])
+    {
+        return Some(Question::Digest(Beginning::of(&digest)));
+    }
+    let begins = (0..parts.len()).filter(|&at| [BLOBS, REPOSITORIES].contains(&parts[at]));
+    for below in begins.map(|at| &parts[at..]) {
+        let items = (0..=within).filter_map(|cut| item_of(&below[..below.len().checked_sub(cut)?]));
+        for item in items {
+            return Some(match item {
+                Item::Blob(digest) => Question::Digest(Beginning::of(&digest)),
+                Item::Tag(repository, tag) => Question::Tag(repository.to_string(), tag.to_string()),
+                Item::TagHistory(repository, _, digest)
+                | Item::Revision(repository, digest)
+                | Item::LayerLink(repository, digest) => {
+                    Question::Manifest(repository.to_string(), Beginning::of(&digest))
+                }
+                // Nothing leads to one.
+                Item::Upload(..) => continue,
+            });
+        }
+    }
+    // By itself `repositories/team/web` may be a name.
+    let above = parts.windows(2).position(|pair| pair == ["v2", REPOSITORIES])?;
+    let name: Vec<&str> = parts[above + 2..].iter().copied().take_while(|part| !part.starts_with('_')).collect();
+    let name = RepositoryName::parse(&name.join("/")).ok()?;
+    Some(Question::Repository(name.to_string(), None))
+}
+
 impl FromStr for Question {
     type Err = String;
 
     /// Nothing is looked up. One line says what is wrong with it.
     fn from_str(text: &str) -> Result<Question, String> {
+        if let Some(question) = at_path(text) {
+            return Ok(question);
+        }
         let wrong = |what: &str| format!("'{}': {what}", shown(text.as_bytes()));
         if let Some((repository, digest)) = text.split_once('@') {
             let Name::Repository(repository) = repository.parse::<Name>().map_err(|_| wrong(FORMS))? else {
@@ -168,6 +214,50 @@ mod tests {
             let error = text.parse::<Question>().unwrap_err();
             assert!(error.contains(why) && !error.contains('\u{1b}'), "{text:?}: {error}");
         }
+    }
+
+    /// Whatever path of the tree somebody has at hand.
+    #[test]
+    fn paths() {
+        let hex = format!("ab{}", "c".repeat(62));
+        let v2 = "/var/lib/registry/docker/registry/v2";
+        let whole = || digits(Some(Algorithm::Sha256), &hex);
+        let digest = Question::Digest(whole());
+        let manifest = Question::Manifest("team/app".to_owned(), whole());
+        let tag = Question::Tag("team/app".to_owned(), "v1".to_owned());
+        let repository = Question::Repository("team/app".to_owned(), None);
+        let app = "repositories/team/app";
+        for (path, question) in [
+            (format!("{v2}/blobs/sha256/ab/{hex}/data"), &digest),
+            (format!("{v2}/blobs/sha256/ab/{hex}/"), &digest),
+            (format!("blobs/sha256/ab/{hex}/data"), &digest),
+            (format!("../v2/blobs/sha256/ab/{hex}"), &digest),
+            (format!("sha256/ab/{hex}"), &digest),
+            (format!("./sha256/ab/{hex}/data"), &digest),
+            (format!("/srv/blobs/docker/registry/v2/blobs/sha256/ab/{hex}"), &digest),
+            (format!("{v2}/{app}/_manifests/revisions/sha256/{hex}/link"), &manifest),
+            (format!("{app}/_layers/sha256/{hex}/link"), &manifest),
+            (format!("{app}/_manifests/tags/v1/index/sha256/{hex}/link"), &manifest),
+            (format!("{app}/_manifests/tags/v1/current/link"), &tag),
+            (format!("{v2}/{app}/_manifests/tags/v1"), &tag),
+            (format!("{v2}/{app}"), &repository),
+            (format!("{v2}/{app}/_manifests/tags/"), &repository),
+            // Nothing leads to an upload.
+            (format!("{v2}/{app}/_uploads/0123/data"), &repository),
+        ] {
+            assert_eq!(path.parse::<Question>().as_ref(), Ok(question), "{path}");
+        }
+        for path in [
+            // Not the folder that this digest lies in.
+            format!("{v2}/blobs/sha256/cc/{hex}/data"),
+            format!("{v2}/blobs/sha256/ab/{}/data", &hex[..20]),
+            format!("{v2}/repositories"),
+        ] {
+            path.parse::<Question>().expect_err(&path);
+        }
+        // A repository may well be called so.
+        let named = Question::Repository("repositories/team".to_owned(), None);
+        assert_eq!("repositories/team".parse(), Ok(named));
     }
 
     #[test]

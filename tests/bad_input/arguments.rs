@@ -32,6 +32,40 @@ fn what_is_no_registry_is_refused_in_one_line() {
     wrong_usage(&gc_on(&beside.join("half")), &["v2"]);
 }
 
+/// Where it can be seen what was meant, the line says what to give.
+#[test]
+fn what_to_give_in_place_of_it_is_said() {
+    let tree = small();
+    let (root, v2) = (tree.root(), tree.v2());
+    let beside = tree.beside();
+    let name = root.to_str().unwrap();
+    for inside in [v2.join("repositories"), v2.join("repositories/team"), v2.join("blobs/sha256")] {
+        let given = inside.to_str().unwrap();
+        let says = [&*format!("{given} is a folder inside of a registry"), &*format!("rootdirectory: {name}")];
+        wrong_usage(&gc_on(&inside), &says);
+    }
+    // A copy of the v2 folder alone is one as well, and has no root above it.
+    let copy = beside.join("copy");
+    fs::create_dir_all(copy.join("blobs")).unwrap();
+    fs::create_dir_all(copy.join("repositories/team")).unwrap();
+    wrong_usage(&gc_on(&copy.join("repositories")), &[&format!("rootdirectory: {}", copy.display())]);
+    fs::remove_dir_all(&copy).unwrap();
+    wrong_usage(&gc_on(beside), &["but there is one in it; give ", name]);
+    // Of a dot nobody sees which folder it is.
+    let empty = beside.join("empty");
+    fs::create_dir(&empty).unwrap();
+    let mut command = regsweep(&gc_arguments(Path::new("."), &["--dry-run"]));
+    command.current_dir(&empty);
+    wrong_usage(&finish(command), &[&format!(". ({}) is no registry: expected docker/registry/v2", empty.display())]);
+    // A file is read as a config, which not everybody knows.
+    let page = beside.join("README.md");
+    fs::write(&page, "# A page\n\nWith text: in it\n").unwrap();
+    wrong_usage(&gc_on(&page), &["a file as REGISTRY is read as the registry's config: ", "README.md"]);
+    let config = beside.join("config.yml");
+    fs::write(&config, "version: 0.2\n").unwrap();
+    wrong_usage(&gc_on(&config), &["config.yml: version: 0.1 was expected"]);
+}
+
 /// JSON for machines, too: one document or none, and the same exit code.
 #[test]
 fn what_is_no_registry_prints_no_half_document() {

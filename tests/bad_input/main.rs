@@ -9,6 +9,7 @@ mod arguments;
 mod files;
 mod names;
 mod output;
+mod plurals;
 mod policies;
 
 #[path = "../support/mod.rs"]

@@ -1,6 +1,7 @@
 //! `regsweep check`: what a user lost is named, by tag and platform ([`lost`]); every file of a registry, broken in
 //! every way, is either told or harmless, and mended where that is possible ([`every_file`]); what is mended and what
-//! is left alone ([`repair`]); what it once got wrong ([`found`]); reading the data, all of it and in parts ([`data`]).
+//! is left alone ([`repair`]); what it once got wrong ([`found`]); reading the data, all of it and in parts
+//! ([`data`]); and what a person is told ([`told`]).
 
 #![allow(clippy::disallowed_methods, reason = "tests build and break trees")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
@@ -10,6 +11,7 @@ mod every_file;
 mod found;
 mod lost;
 mod repair;
+mod told;
 
 #[path = "../support/mod.rs"]
 mod support;

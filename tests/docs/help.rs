@@ -32,7 +32,6 @@ fn every_example_of_the_help_can_be_run() {
         &["trash restore"],
     ] {
         let mut machine = Machine::new();
-        machine.run("mkdir -p .zfunc .config/fish/completions .local/share/bash-completion/completions");
         if commands[0].starts_with("trash") {
             machine.run("regsweep gc --quarantine --registry-stopped /var/lib/registry");
         }

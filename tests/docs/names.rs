@@ -81,7 +81,7 @@ pub(crate) fn help(command: &[&str]) -> String {
 }
 
 /// The flags of other programs that the documentation names.
-const OTHER_PROGRAMS: [&str; 46] = [
+const OTHER_PROGRAMS: [&str; 47] = [
     "--all-targets",
     "--apparent-size",
     "--cap-drop",
@@ -118,6 +118,7 @@ const OTHER_PROGRAMS: [&str; 46] = [
     "--release",
     "--repo",
     "--repository-name",
+    "--retry",
     "--rm",
     "--schemafile",
     "--static",

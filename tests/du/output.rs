@@ -1,7 +1,10 @@
 //! What a person, a program and a spreadsheet see.
 
+use serde_json::{Value, json};
+
 use super::support::process::{finish, regsweep};
-use super::support::tree::Tree;
+use super::support::scenario::gc;
+use super::support::tree::{Blob, Manifest, Tree};
 use super::{bytes, du, du_for_people, named, usage};
 
 /// Thirty repositories in three teams, of different sizes, all of which share a layer.
@@ -131,6 +134,93 @@ fn blocks_of_the_disk() {
     };
     assert_eq!(total(&["--disk"]), regsweep::report::human::bytes(blocks));
     assert_eq!(total(&[]), regsweep::report::human::bytes(bytes));
+}
+
+/// What is in a trash takes room that no table shows.
+#[test]
+fn the_trash_of_runs_is_told() {
+    let tree = many();
+    assert!(!du_for_people(&tree, &[]).text().contains("trash"));
+    assert_eq!(usage(&du(&tree, &[]))["trash"], json!({"runs": 0, "bytes": 0, "unfinished": 0}));
+    let blob = tree.orphan("orphan");
+    let report = gc(&tree, &["--quarantine", "--registry-stopped"]).report();
+    let size = blob.bytes.len();
+    let text = du_for_people(&tree, &[]).exits(0).text();
+    let human = regsweep::report::human::bytes(size as u64);
+    let line = format!("\n1 run keeps {human} in its trash, in no figure above: `regsweep trash list`\n");
+    assert!(text.contains(&line), "{text}");
+    assert_eq!(usage(&du(&tree, &[]))["trash"], json!({"runs": 1, "bytes": size, "unfinished": 0}));
+    // The mark that ends a run is gone: it was cut off.
+    let journal = tree.regsweep().join("runs").join(report.run()).join("journal.jsonl");
+    let lines = std::fs::read_to_string(&journal).unwrap();
+    let cut: String = lines.split_inclusive('\n').filter(|line| !line.contains("\"swept\"")).collect();
+    std::fs::write(&journal, cut).unwrap();
+    assert_eq!(usage(&du(&tree, &[]))["trash"], json!({"runs": 0, "bytes": 0, "unfinished": 1}));
+    let text = du_for_people(&tree, &[]).text();
+    assert!(text.contains("\n1 unfinished run has something in the trash: `regsweep runs`\n"), "{text}");
+    // What cannot be listed is not nothing.
+    std::fs::remove_dir_all(tree.regsweep().join("runs")).unwrap();
+    std::fs::write(tree.regsweep().join("runs"), "").unwrap();
+    let document = usage(du(&tree, &[]).exits(0));
+    assert_eq!((&document["trash"], &document["findings"][0]["kind"]), (&json!(null), &json!("unreadable")));
+}
+
+/// Blobs one by one, the largest first:
+///
+/// ```text
+/// a/app   v1, v1-again => config, base, huge      (untagged) => config, base, loose
+/// b/app   v2 => config, base
+/// ```
+#[test]
+fn the_largest_blobs_and_who_needs_them() {
+    let tree = Tree::in_memory();
+    let layer = |size: usize, word: &str| Blob::new(word.repeat(size).into_bytes());
+    let (huge, base, loose) = (layer(3000, "huge"), layer(2000, "base"), layer(1000, "idle"));
+    let garbage = layer(1500, "gone");
+    let (app, other) = (tree.repository("a/app"), tree.repository("b/app"));
+    let image = Manifest::docker_of("v1", &[base.clone(), huge.clone()]);
+    app.push_tagged("v1-again", &image);
+    app.tag("v1", &image);
+    app.push(&Manifest::docker_of("loose", &[base.clone(), loose.clone()]));
+    other.push_tagged("v2", &Manifest::docker_of("v2", std::slice::from_ref(&base)));
+    tree.put(&garbage);
+    let blobs = usage(du(&tree, &["--blobs", "--top", "4"]).exits(0))["largest_blobs"].clone();
+    let expected = [
+        json!({"digest": huge.digest, "bytes": 12_000, "need": "tagged", "repositories": 1, "tags": 2,
+               "repository": "a/app", "tag": "v1"}),
+        json!({"digest": base.digest, "bytes": 8_000, "need": "tagged", "repositories": 2, "tags": 3,
+               "repository": "a/app", "tag": "v1"}),
+        json!({"digest": garbage.digest, "bytes": 6_000, "need": "garbage", "repositories": 0, "tags": 0,
+               "repository": null, "tag": null}),
+        json!({"digest": loose.digest, "bytes": 4_000, "need": "untagged", "repositories": 1, "tags": 0,
+               "repository": "a/app", "tag": null}),
+    ];
+    let blobs: Vec<Value> = blobs.as_array().unwrap().iter().map(without_blocks).collect();
+    assert_eq!(blobs, expected);
+    assert_eq!(usage(&du(&tree, &[]))["largest_blobs"], json!(null), "nobody has asked");
+    let text = du_for_people(&tree, &["--blobs", "--top", "4"]).exits(0).text();
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    let rows = lines(&text);
+    assert_eq!(rows[1], [&huge.digest[..19], "11.72", "KiB", "2", "1", "a/app:v1"], "{text}");
+    assert_eq!(rows[3][1..], ["5.86", "KiB", "0", "0", "(garbage)"], "{text}");
+    assert_eq!(rows[4][3..], ["0", "1", "a/app", "(untagged)"], "{text}");
+    assert!(text.contains("\n4 of 10 blobs hold 29.30 KiB of "), "{text}");
+    assert!(du_for_people(&tree, &["--blobs", "-v"]).text().contains(&huge.digest));
+    let root = tree.root();
+    let csv = finish(regsweep(&["du", "--blobs", "--top", "1", "--format", "csv", root.to_str().unwrap()])).text();
+    assert!(csv.lines().nth(1).unwrap().ends_with(",tagged,1,2,a/app,v1"), "{csv}");
+    assert_eq!(csv.lines().count(), 2, "{csv}");
+    // What a repository's rows are sorted by is nothing to it.
+    du_for_people(&tree, &["--blobs", "a/app"]).exits(2);
+    let nothing = Tree::new();
+    std::fs::create_dir_all(nothing.repositories()).unwrap();
+    assert_eq!(du_for_people(&nothing, &["--blobs"]).exits(0).text(), "no blobs\n");
+}
+
+fn without_blocks(blob: &Value) -> Value {
+    let mut blob = blob.clone();
+    blob.as_object_mut().unwrap().remove("disk_bytes");
+    blob
 }
 
 /// The sentence below a table of names.

@@ -18,7 +18,7 @@ use regsweep::plan::{self, BlobTotals};
 use regsweep::policy::{Evicted, Held, Policy, ReferrerTag, Removal, Subject};
 use regsweep::progress::{Meter, Unwatched};
 use regsweep::registry::Registry;
-use regsweep::usage::{self, Node, Selected, Usage};
+use regsweep::usage::{self, Largest, Need, Node, Selected, Usage};
 
 use super::built::Built;
 use super::support::formats::sha256;
@@ -186,6 +186,44 @@ fn everything_adds_up() {
     for (what, cell) in [("garbage", garbage), ("shared", shared), ("untagged", untagged), ("damaged", damaged)] {
         assert!(cell.get() >= 20, "only {} registries are {what}", cell.get());
     }
+}
+
+/// All blobs one by one are the sums of all blobs, and each tag finds every blob of its image.
+#[test]
+fn single_blobs_add_up() {
+    let (shared, kept) = (Cell::new(0), Cell::new(0));
+    holds("single blobs add up", 240, |built| {
+        let registry = Registry::open(&built.tree.root()).unwrap();
+        let findings = Findings::default();
+        let (seen, marking) = usage::look(&registry, &findings, &Unwatched).unwrap();
+        let all = Largest { most: usize::MAX, on_disk: false };
+        let usage = usage::measure_and_list(&registry, seen.parts(), &marking, all, &findings, &Unwatched).unwrap();
+        let of = |need| plus(usage.largest.iter().filter(|blob| blob.need == need).map(|blob| blob.size));
+        prop_assert_eq!(of(Need::Garbage), usage.all_garbage());
+        prop_assert_eq!(of(Need::Unknown), usage.unknown);
+        prop_assert_eq!(of(Need::Untagged), usage.store.untagged);
+        prop_assert_eq!(plus(usage.largest.iter().map(|blob| blob.size)), usage.blobs);
+        let of_tags: u64 = usage.largest.iter().map(|blob| blob.size.bytes * blob.tags).sum();
+        let contents = usage.store.walk().filter_map(|node| node.repository.as_deref());
+        let images = contents.flat_map(|contents| &contents.images);
+        let by_images: u64 = images.map(|image| image.total.bytes * image.tags.len() as u64).sum();
+        prop_assert_eq!(of_tags, by_images, "each tag has all of its image");
+        for blob in &usage.largest {
+            prop_assert_eq!(blob.tags > 0, blob.need == Need::Tagged);
+            prop_assert_eq!(blob.first.is_some(), blob.tags > 0);
+            prop_assert_eq!(blob.repository.is_some(), blob.repositories > 0);
+        }
+        let is_sorted = usage.largest.windows(2).all(|pair| pair[0].size.bytes >= pair[1].size.bytes);
+        prop_assert!(is_sorted, "the largest first");
+        let few = Largest { most: 3, on_disk: false };
+        let first = usage::measure_and_list(&registry, seen.parts(), &marking, few, &findings, &Unwatched).unwrap();
+        let digests = |of: &Usage| of.largest.iter().take(3).map(|blob| blob.digest.clone()).collect::<Vec<_>>();
+        prop_assert_eq!(digests(&first), digests(&usage), "the first of them");
+        shared.set(shared.get() + u64::from(usage.largest.iter().any(|blob| blob.repositories > 1)));
+        kept.set(kept.get() + u64::from(of(Need::Kept).count > 0));
+        Ok(())
+    });
+    assert!(shared.get() > 50 && kept.get() > 20, "{shared:?} have shared blobs, {kept:?} kept ones");
 }
 
 /// A collection that lets names go may ask as well: what they alone reached is garbage then, and everything adds up.

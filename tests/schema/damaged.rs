@@ -14,6 +14,7 @@ const REPAIR: [&str; 3] = ["check", "--repair", "--registry-stopped"];
 pub(crate) fn add(all: &mut Collector) {
     whole(all);
     lost(all);
+    put_aside(all);
     listed(all);
     not_removed(all);
 }
@@ -73,6 +74,20 @@ fn lost(all: &mut Collector) {
         3,
     );
     all.files(&tree);
+}
+
+/// A layer that a run has put aside and an image needs; and a trash that nobody can list.
+fn put_aside(all: &mut Collector) {
+    let tree = Tree::new();
+    tree.repository("app").image("v0");
+    tree.orphan("late");
+    all.run(&tree, &["gc", "--quarantine", "--registry-stopped"], &[], 0);
+    let image = tree.repository("app").image_with_layers("v1", &["late"]);
+    tree.remove(&tree.blob(image.blob_digests()[1]));
+    all.run(&tree, &["check"], &[], 3);
+    fs::remove_dir_all(tree.regsweep().join("runs")).unwrap();
+    write(&tree.regsweep().join("runs"), b"");
+    all.run(&tree, &["du"], &[], 3);
 }
 
 /// What a listing cannot say.

@@ -41,6 +41,7 @@ fn looking(all: &mut Collector) {
     for flags in [&["du"][..], &["du", "--tags"], &["du", "--depth", "1"], &["du", "--top", "1"]] {
         all.run(&tree, flags, &[], 0);
     }
+    all.run(&tree, &["du", "--blobs", "--top", "1000"], &[], 0);
     for names in [&["team/app:v1"][..], &["team/app:v1", "team/app:latest"], &["team/app"], &["team"], &["old:*"]] {
         all.run(&tree, &["du"], names, 0);
     }

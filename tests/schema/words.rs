@@ -69,6 +69,7 @@ fn known() -> BTreeMap<&'static str, Words> {
         ("last_pull", kebab("src/report/cache.rs", "LastPull")),
         ("damaged/part", with(kebab("src/check/images.rs", "Part"), &["null"])),
         ("damaged/problem", kebab("src/check/tell.rs", "Problem")),
+        ("usage_blob/need", kebab("src/usage/largest.rs", "Need")),
         ("mend/kind", snake("src/plan/mend.rs", "MendedLink")),
         ("manifest_kind", kebab("src/listing/mod.rs", "Kind")),
         ("why_state", kebab("src/why/mod.rs", "State")),

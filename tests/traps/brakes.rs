@@ -33,13 +33,13 @@ fn t02_fewer_than_half_of_the_repositories_of_the_last_run_are_refused() {
         tree.remove(&tree.repository(name).folder());
     }
     let refused = refuses(&tree, &[]);
-    assert!(refused.says("1 repositories are there, and the last completed run saw 3"), "{}", refused.stderr);
+    assert!(refused.says("1 repository is there, and the last completed run saw 3"), "{}", refused.stderr);
     assert!(refused.says("--accept-shrink"), "{}", refused.stderr);
     let before = tree.fingerprint();
     let dry = gc(&tree, &["--dry-run"]);
     dry.exits(4);
     assert_eq!(before.changes_to(&tree.fingerprint()), Vec::<String>::new());
-    assert!(dry.stderr.contains("a sweep would be refused: 1 repositories"), "{}", dry.stderr);
+    assert!(dry.stderr.contains("a sweep would be refused: 1 repository is"), "{}", dry.stderr);
 
     // On purpose: it goes on, and the next run needs no flag.
     gc(&tree, &["--dry-run", "--accept-shrink"]).exits(0);

@@ -22,6 +22,39 @@ fn the_first_digits_are_enough() {
     assert_eq!(document["digest"], sha512.digest);
 }
 
+/// Whatever `find` or a message has given somebody.
+#[test]
+fn a_path_is_what_lies_there() {
+    let tree = Tree::new();
+    let app = tree.repository("team/app");
+    let image = app.image("v1");
+    let layer = image.blob_digests()[2];
+    let beside = |path: &std::path::Path| path.strip_prefix(tree.v2()).unwrap().to_str().unwrap().to_owned();
+    let blob = beside(&tree.data(layer));
+    for (asked, digest) in [
+        (tree.data(layer).to_str().unwrap(), layer),
+        (&*blob, layer),
+        (blob.trim_start_matches("blobs/").trim_end_matches("/data"), layer),
+        (&*beside(&app.layer(layer)), layer),
+        (app.revision(&image.digest).join("link").to_str().unwrap(), &*image.digest),
+    ] {
+        let (document, code) = why_json(&tree, &[asked]);
+        assert_eq!((&document["digest"], &document["state"], code), (&json!(digest), &json!("needed"), 0), "{asked}");
+    }
+    for asked in [app.current("v1"), app.tag_folder("v1")] {
+        let (document, _) = why_json(&tree, &[asked.to_str().unwrap()]);
+        assert_eq!((&document["tag"]["name"], &document["digest"]), (&json!("v1"), &json!(image.digest)));
+    }
+    let (document, _) = why_json(&tree, &[app.folder().to_str().unwrap()]);
+    assert_eq!(document["repository"]["name"], "team/app");
+    // A path of somewhere else is told to be wrong.
+    why(&tree, &["/etc/passwd"]).exits(2);
+    let gone = blob.replace(&layer[7..], &format!("{}{}", &layer[7..9], "0".repeat(62)));
+    let run = why(&tree, &[&gone]);
+    run.exits(1);
+    assert!(run.stderr.contains("nothing here has the digest"), "{}", run.stderr);
+}
+
 #[test]
 fn digits_that_are_not_unique() {
     let tree = Tree::new();

@@ -63,7 +63,7 @@ fn row(out: &mut dyn Write, row: &Row<'_>) -> io::Result<()> {
 
 /// A text that no program takes for anything else: quoted where CSV wants it, and with a quote in front where a
 /// spreadsheet would take it for a formula.
-fn field(text: &str) -> String {
+pub(super) fn field(text: &str) -> String {
     let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
     let text = if is_formula { format!("'{text}") } else { text.to_owned() };
     if text.contains(['"', ',', '\n', '\r']) || is_formula {

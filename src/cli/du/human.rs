@@ -8,8 +8,8 @@ use std::io::{self, Write};
 use regsweep::plan::BlobTotals;
 use regsweep::report::human::{bytes, counted, shortened};
 
-use super::Named;
 use super::rows::{Kind, Row, Rows, cut_to};
+use super::{Named, Trash};
 
 /// How a person wants it.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +51,7 @@ pub(super) fn has_blocks() -> bool {
 ///
 /// # Errors
 /// Whatever the writer says.
-pub(super) fn write(out: &mut dyn Write, rows: &Rows<'_>, style: Style) -> io::Result<()> {
+pub(super) fn write(out: &mut dyn Write, rows: &Rows<'_>, trash: Option<Trash>, style: Style) -> io::Result<()> {
     let page = Page { rows: *rows, style };
     let listed = rows.rows();
     // What only one row has to tell needs no column.
@@ -67,7 +67,7 @@ pub(super) fn write(out: &mut dyn Write, rows: &Rows<'_>, style: Style) -> io::R
         Some(named) => page.freed(out, named),
         None => {
             page.sum(out)?;
-            page.sentences(out)
+            page.sentences(out, trash)
         }
     }
 }
@@ -249,8 +249,8 @@ impl Page<'_> {
         Ok(())
     }
 
-    /// The two or three things that are most worth knowing.
-    fn sentences(&self, out: &mut dyn Write) -> io::Result<()> {
+    /// The few things that are most worth knowing.
+    fn sentences(&self, out: &mut dyn Write, trash: Option<Trash>) -> io::Result<()> {
         let usage = self.rows.usage;
         let mut lines = Vec::new();
         let contents = || usage.store.walk().filter_map(|node| node.repository.as_deref());
@@ -281,6 +281,18 @@ impl Page<'_> {
                 bytes(usage.uploads.bytes)
             ));
         }
+        let trash = trash.unwrap_or_default();
+        let is_one = trash.runs == 1;
+        let kept = format!(
+            "{} {} {} in {} trash, in no figure above: `regsweep trash list`",
+            counted(trash.runs, "run", "runs"),
+            if is_one { "keeps" } else { "keep" },
+            bytes(trash.bytes),
+            if is_one { "its" } else { "their" },
+        );
+        lines.extend((trash.runs > 0).then_some(kept));
+        let unfinished = counted(trash.unfinished, "unfinished run has", "unfinished runs have");
+        lines.extend((trash.unfinished > 0).then(|| format!("{unfinished} something in the trash: `regsweep runs`")));
         if tainted > 0 {
             let count = counted(tainted, "repository is", "repositories are");
             lines.push(format!("{count} damaged: gc keeps everything there (--tags shows it)"));

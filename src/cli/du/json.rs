@@ -10,9 +10,10 @@ use regsweep::layout::shown_path;
 use regsweep::plan::{BlobTotals, CountAndBytes};
 use regsweep::registry::Registry;
 use regsweep::report::Tool;
-use regsweep::usage::{Contents, ImageUsage, Node, Selected, Usage};
+use regsweep::usage::{BlobUsage, Contents, ImageUsage, Need, Node, Selected, Usage};
 use serde::Serialize;
 
+use super::Trash;
 use super::rows::{Index, Kind, Row, Rows};
 
 #[derive(Serialize)]
@@ -29,6 +30,8 @@ struct Document<'a> {
     tags: Option<Vec<Tag<'a>>>,
     months: Vec<Month>,
     images: Vec<Image<'a>>,
+    largest_blobs: Option<Vec<Blob<'a>>>,
+    trash: Option<Trash>,
     findings: &'a [Finding],
 }
 
@@ -115,6 +118,27 @@ struct Image<'a> {
     exclusive: BlobTotals,
 }
 
+#[derive(Serialize)]
+struct Blob<'a> {
+    digest: &'a Digest,
+    bytes: u64,
+    disk_bytes: u64,
+    need: Need,
+    repositories: u64,
+    tags: u64,
+    repository: Option<&'a str>,
+    tag: Option<&'a str>,
+}
+
+/// What stands beside the rows.
+pub(super) struct Asides {
+    /// How many of the largest images.
+    pub(super) top: usize,
+    /// Whether somebody asked for the largest blobs.
+    pub(super) blobs: bool,
+    pub(super) trash: Option<Trash>,
+}
+
 /// Writes it.
 ///
 /// # Errors
@@ -123,7 +147,7 @@ pub(super) fn write(
     out: &mut dyn Write,
     registry: &Registry,
     rows: &Rows<'_>,
-    top: usize,
+    asides: Asides,
     findings: &[Finding],
 ) -> io::Result<()> {
     let Rows { usage, named, .. } = *rows;
@@ -160,7 +184,13 @@ pub(super) fn write(
         tags: named
             .map(|_| listed.iter().filter(|row| row.kind == Kind::Tag).map(|row| named_tag(&index, row)).collect()),
         months: usage.months.iter().map(month).collect(),
-        images: usage.largest_images(top).into_iter().map(|(node, contents, it)| image(node, contents, it)).collect(),
+        images: usage
+            .largest_images(asides.top)
+            .into_iter()
+            .map(|(node, contents, it)| image(node, contents, it))
+            .collect(),
+        largest_blobs: asides.blobs.then(|| usage.largest.iter().map(blob).collect()),
+        trash: asides.trash,
         findings,
     };
     serde_json::to_writer(&mut *out, &document)?;
@@ -261,6 +291,21 @@ fn named_tag<'a>(index: &Index<'a>, row: &Row<'a>) -> Tag<'a> {
 fn month(it: &regsweep::usage::Month) -> Month {
     let regsweep::usage::Month { month, exclusive, shared, untagged, garbage, other } = *it;
     Month { month: month.to_string(), exclusive, shared, untagged, garbage, other }
+}
+
+fn blob(it: &BlobUsage) -> Blob<'_> {
+    let first = it.first.as_ref();
+    Blob {
+        digest: &it.digest,
+        bytes: it.size.bytes,
+        disk_bytes: it.size.disk_bytes,
+        need: it.need,
+        repositories: it.repositories,
+        tags: it.tags,
+        // Where a tag needs it, the repository of that.
+        repository: first.map(|(repository, _)| repository).or(it.repository.as_ref()).map(|name| &**name),
+        tag: first.map(|(_, tag)| &**tag),
+    }
 }
 
 fn image<'a>(node: &'a Node, contents: &'a Contents, it: &'a ImageUsage) -> Image<'a> {

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use indicatif::HumanCount;
+
 use super::{Page, bytes, counted, duration};
 use crate::check::{DamagedBlob, LostImage, Problem};
 use crate::digest::Algorithm;
@@ -30,11 +32,20 @@ pub(super) fn headline(report: &Report<'_>, check: &CheckReport<'_>) -> String {
     // A folder that could not be listed may hold any number of tags.
     let is_partial =
         report.findings.iter().any(|it| it.kind == FindingKind::Unreadable && it.severity == Severity::Error);
+    // On one line, if it does not fit behind the rest.
+    let unread = match &check.data {
+        None => "; data was not read: --read-data".to_owned(),
+        Some(data) if data.blobs < data.of_blobs => {
+            format!("; {} of {} read", HumanCount(data.blobs), counted(data.of_blobs, "blob", "blobs"))
+        }
+        Some(_) => String::new(),
+    };
+    let unread = unread.replace(' ', "\u{a0}").replacen('\u{a0}', " ", 1);
     let what = match (lost, check.tags.checked) {
         (0, _) if is_partial => "something cannot be read; nothing else is lost".to_owned(),
         (0, 0) => "no tags".to_owned(),
-        (0, 1) => "the tag can be pulled".to_owned(),
-        (0, count) => format!("all {} can be pulled", counted(count, "tag", "tags")),
+        (0, 1) => format!("the tag can be pulled{unread}"),
+        (0, count) => format!("all {} can be pulled{unread}", counted(count, "tag", "tags")),
         (lost, count) => format!("{} of {} cannot be pulled", lost, counted(count, "tag", "tags")),
     };
     match (check.repair, report.dry_run) {
