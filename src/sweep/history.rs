@@ -275,7 +275,9 @@ fn worth_keeping(text: &[u8]) -> Vec<&[u8]> {
             continue;
         }
         has_collection |= run.completed().is_some();
-        commands.extend(run.command);
+        if run.is_complete() {
+            commands.extend(run.command);
+        }
         if place < first {
             kept.insert(0, line);
         }
@@ -363,7 +365,12 @@ mod tests {
         record(&registry, &completed(7)).unwrap();
         let purged = Remembered { outcome: Some(COMPLETE.to_owned()), ..Remembered::of("trash purge", String::new()) };
         record(&registry, &purged).unwrap();
-        let stopped = Remembered { outcome: Some("incomplete".to_owned()), exit_code: Some(5), ..completed(1) };
+        let stopped = Remembered {
+            repositories: None,
+            outcome: Some("incomplete".to_owned()),
+            exit_code: Some(5),
+            ..completed(1)
+        };
         for number in 0..1500 {
             record(&registry, &if number % 2 == 0 { refused("gc") } else { stopped.clone() }).unwrap();
             assert_eq!(repositories(&registry), Some(7), "after {number}");
@@ -382,7 +389,7 @@ mod tests {
         for other in [
             refused("gc"),
             Remembered { exit_code: Some(4), ..completed(3) },
-            Remembered { exit_code: Some(5), ..completed(3) },
+            Remembered { exit_code: Some(5), repositories: None, ..completed(3) },
             Remembered { exit_code: Some(77), ..completed(3) },
             Remembered { command: Some("check".to_owned()), ..completed(3) },
         ] {
@@ -391,6 +398,9 @@ mod tests {
         }
         record(&registry, &Remembered { command: Some("rm".to_owned()), ..completed(5) }).unwrap();
         assert_eq!(repositories(&registry), Some(5), "rm has taken the others");
+        // All of it was moved; it had to end while it deleted its trash.
+        record(&registry, &Remembered { exit_code: Some(5), ..completed(4) }).unwrap();
+        assert_eq!(repositories(&registry), Some(4));
     }
 
     /// Versions that know nothing of refused runs take the last line that they can read.

@@ -3,21 +3,24 @@
 //! What lies in a trash is recognised by its place, through [`Item::at`], never by what a journal says: so nothing can
 //! be moved to a path that no item has.
 
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-use super::disk::{self, Folder, Gone};
+use super::disk::{self, Folder, Gone, OurFile};
 use super::movers::Movers;
+use crate::digest::{Algorithm, Digest, Hasher};
 use crate::halt::Halt;
 use crate::layout::{BLOBS, CURRENT, DATA, Item, LINK, STARTED_AT, component, is_debris};
 use crate::progress::Meter;
-use crate::registry::Kind;
+use crate::registry::{Kind, MAX_LINK_BYTES};
 
 /// How many entries of one folder a worker puts back at a time.
 const CHUNK: usize = 64;
+/// How many bytes of a blob are read at a time.
+const PIECE: usize = 256 * 1024;
 /// How deep a path may be. Every level holds a folder open; no registry makes half as many.
 pub(super) const DEEPEST: usize = 128;
 /// What is said of a folder that is deeper.
@@ -172,7 +175,8 @@ fn put_back_into_one_folder(
 }
 
 /// Whether the registry has written the same thing anew: then the copy in the trash may go. An empty link that a crash
-/// left behind is not the same thing.
+/// left behind is not the same thing, and neither is a blob that is damaged: the copy in the trash may be the last whole
+/// one.
 fn is_written_anew(trash: &Folder, tree: &Folder, name: &Path, item: &Item) -> io::Result<bool> {
     let main = match item {
         Item::Blob(_) => name.join(DATA),
@@ -182,10 +186,48 @@ fn is_written_anew(trash: &Folder, tree: &Folder, name: &Path, item: &Item) -> i
     };
     let there = size_below(tree, &main)?;
     match size_below(trash, &main)? {
-        Some(size) => Ok(there == Some(size)),
+        Some(size) if there == Some(size) => match item {
+            Item::Blob(digest) => Ok(digest_below(tree, &main, digest.algorithm())? == Some(digest.clone())),
+            Item::TagHistory(..) | Item::Revision(..) | Item::LayerLink(..) => {
+                Ok(link_below(tree, &main)? == link_below(trash, &main)?)
+            }
+            // A tag that was pushed again stays as it was pushed.
+            Item::Tag(..) | Item::Upload(..) => Ok(true),
+        },
+        Some(_) => Ok(false),
         // An empty digest folder has nothing to lose.
         None => Ok(trash.open(name)?.is_none_or(|folder| folder.entries().is_ok_and(|entries| entries.is_empty()))),
     }
+}
+
+/// What a file's bytes have the digest of.
+fn digest_below(folder: &Folder, path: &Path, algorithm: Algorithm) -> io::Result<Option<Digest>> {
+    let Some(mut file) = file_below(folder, path)? else { return Ok(None) };
+    let (mut hasher, mut piece) = (Hasher::new(algorithm), vec![0; PIECE]);
+    loop {
+        match file.read(&mut piece) {
+            Ok(0) => return Ok(Some(hasher.finish())),
+            Ok(read) => hasher.update(&piece[..read]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// What a link says, as far as a link may be long.
+fn link_below(folder: &Folder, path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let Some(file) = file_below(folder, path)? else { return Ok(None) };
+    let mut bytes = Vec::new();
+    file.take(MAX_LINK_BYTES).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
+/// A file, without following a symbolic link anywhere on the way.
+fn file_below(folder: &Folder, path: &Path) -> io::Result<Option<OurFile>> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+        return Ok(None);
+    };
+    folder.open(parent)?.map_or(Ok(None), |inner| inner.read(name))
 }
 
 /// A file's size, without following a symbolic link anywhere on the way.
@@ -448,10 +490,12 @@ mod tests {
     /// What the registry has written anew stays; what only looks like it does not cost the copy in the trash.
     #[test]
     fn what_is_there_already_is_never_replaced() {
-        let [blob, link, ..] = paths();
-        let place = Place::new(&[&format!("trash/{blob}"), &format!("trash/{link}")]);
-        // The same size in the tree: written anew. An empty link: a crash has left it.
-        for (path, content) in [(&blob, "x".repeat(format!("trash/{blob}").len())), (&link, String::new())] {
+        let [blob, link, _, history] = paths();
+        let place =
+            Place::new(&[&blob, &link, &history].map(|path| format!("trash/{path}")).each_ref().map(|it| &**it));
+        // The same in the tree: written anew. As long, and not of its digest: damaged. An empty link: a crash has left it.
+        let damaged = "x".repeat(format!("trash/{blob}").len());
+        for (path, content) in [(&blob, damaged), (&link, String::new()), (&history, format!("trash/{history}"))] {
             let path = place.path(&format!("tree/{path}"));
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, content).unwrap();
@@ -459,10 +503,12 @@ mod tests {
         let back = place.put_back();
         assert_eq!((back.items, back.anew), (0, 1));
         assert!(place.read(&format!("tree/{blob}")).unwrap().starts_with("xxx"));
-        assert_eq!(place.read(&format!("trash/{blob}")), None);
-        assert_eq!(back.failed.len(), 1, "{:?}", back.failed);
-        assert_eq!(place.read(&format!("trash/{link}")), Some(format!("trash/{link}")), "the good copy is kept");
+        assert_eq!(back.failed.len(), 2, "{:?}", back.failed);
+        for path in [&blob, &link] {
+            assert_eq!(place.read(&format!("trash/{path}")), Some(format!("trash/{path}")), "the good copy is kept");
+        }
         assert_eq!(place.read(&format!("tree/{link}")), Some(String::new()));
+        assert_eq!(place.read(&format!("trash/{history}")), None);
     }
 
     #[test]

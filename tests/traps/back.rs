@@ -74,6 +74,39 @@ fn t27_what_cannot_be_put_back_stays_in_the_trash() {
     }
 }
 
+/// What lies in the way is as long as what is to come back, and is not the same: the copy in the trash is the last whole
+/// one, and stays.
+#[test]
+fn t63_a_damaged_copy_of_the_same_size_does_not_cost_the_whole_one() {
+    let places: [(&str, Place); 3] = [
+        ("a blob", |tree, _, image| tree.data(&image.blobs[1].digest)),
+        ("a layer link", |_, app, image| app.layer(&image.blobs[1].digest).join("link")),
+        ("a revision link", |_, app, image| app.revision(&image.digest).join("link")),
+    ];
+    for (what, place) in places {
+        let tree = Tree::new();
+        let app = tree.repository("team/app");
+        app.image("v1");
+        let old = app.untagged("old");
+        let place = place(&tree, &app, &old);
+        let whole = fs::read(&place).unwrap();
+        let aside = quarantined(&tree);
+        let mut damaged = whole.clone();
+        *damaged.last_mut().unwrap() ^= 1;
+        write(&place, &damaged);
+        let run = restore(&tree, &aside);
+        run.exits(1);
+        assert!(run.stderr.contains("something else is there now"), "{what}: {}", run.stderr);
+        let trashed = aside.join("trash").join(place.strip_prefix(tree.v2()).unwrap());
+        assert_eq!(fs::read(&trashed).unwrap(), whole, "{what}: the whole one is in the trash");
+        assert_eq!(fs::read(&place).unwrap(), damaged, "{what}: and nobody has touched the other");
+        // What is the same may go.
+        write(&place, &whole);
+        restore(&tree, &aside).exits(0);
+        assert!(!trashed.exists(), "{what}");
+    }
+}
+
 /// The signatures that an image deleted through the API left behind, and then the image is pushed again: its new link
 /// is not what lies in the trash.
 #[test]
