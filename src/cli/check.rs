@@ -1,7 +1,7 @@
 //! `regsweep check`: is everything there, and is it what it says it is?
 
 use std::collections::{BTreeSet, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::anyhow;
 use jiff::Timestamp;
@@ -9,6 +9,7 @@ use regsweep::check::{self, Checked, DamagedBlob, DataRequest, Problem, Subset, 
 use regsweep::digest::Digest;
 use regsweep::finding::{Finding, FindingKind, Findings, Severity};
 use regsweep::halt::{Halt, Halted};
+use regsweep::interlock::evidence::ReadOnly;
 use regsweep::layout::shown_path;
 use regsweep::plan::Plan;
 use regsweep::progress::Watch as _;
@@ -157,10 +158,8 @@ fn run(args: &Args, monitor: &Monitor<'_>, began: Began) -> Result<Exit, Failure
             return Err(Failure::usage(anyhow!("{flag} goes with --read-data or --read-data-subset")));
         }
     }
-    args.load.step_back();
-    let opened = args.target.open_with(args.evidence.config(), args.load.seam())?;
+    let opened = work::open(&args.target, &args.evidence, &args.load, monitor)?;
     let registry = &opened.registry;
-    monitor.opened(registry)?;
     args.data.position.iter().try_for_each(|path| files::is_outside(path, registry))?;
     if registry.has_above(1, "lockfiles/database-in-use") {
         monitor.remark("this registry keeps its metadata in a database: what its folders say may be long out of date");
@@ -180,56 +179,8 @@ fn run(args: &Args, monitor: &Monitor<'_>, began: Began) -> Result<Exit, Failure
     let shown = Shown::until(Look::suitable(args.output.quiet), Halt::never())?;
     let jobs = args.jobs.unwrap_or_else(|| target::jobs(registry));
     let pool = target::pool(jobs)?;
-    let changes = args.repair.repair && !args.repair.dry_run;
-    let mut afterwards = None;
-    let mut usage = None;
-    let ended = pool.install(|| {
-        // Where the bytes are is for the page alone, and what it has to say about them was said by the check.
-        // It has no picture if that takes too long for somebody.
-        let measure = || -> Result<Usage, Halted> {
-            let (seen, marking) = usage::look(registry, &Findings::default(), &shown)?;
-            usage::measure(registry, seen.parts(), &marking, &Findings::default(), &shown)
-        };
-        let mut measure = || usage = args.output.html.is_some().then(|| measure().ok()).flatten();
-        if !changes {
-            let checked = match run::check(registry, &request, &findings, &shown) {
-                Ok(checked) => checked,
-                Err(halted) => {
-                    let complaint = run::halted_early(halted, &findings);
-                    return Repaired { complaint: Some(complaint), ..Repaired::default() };
-                }
-            };
-            measure();
-            let brake = if args.repair.repair { run::mending_brake(&checked.inventory) } else { None };
-            let refused = |brake| Complaint { how: How::Refused, text: format!("a repair would be refused: {brake}") };
-            let complaint = brake.map(refused).or_else(|| halted_reading(&checked, &shown.halt()));
-            return Repaired { checked: Some(checked), complaint, ..Repaired::default() };
-        }
-        if !read_only.proven {
-            let text = read_only.refusal(registry.root());
-            return Repaired { complaint: Some(Complaint { how: How::Refused, text }), ..Repaired::default() };
-        }
-        let mending = Mending { deleters: args.jobs.unwrap_or(MOST), at: began.at, window_began: began.window };
-        let mut ended = run::repair(registry, &request, mending, &findings, &shown);
-        if let (None, Some(checked)) = (&ended.complaint, &ended.checked) {
-            ended.complaint = halted_reading(checked, &shown.halt());
-        }
-        if ended.swept.is_some() {
-            // What counts is what a client meets now. It takes no lock: a run that begins meanwhile is welcome.
-            let left = Findings::default();
-            // What was read and is still there is as damaged as it was.
-            let known = ended.checked.as_ref().map(|checked| checked.known.clone()).unwrap_or_default();
-            match run::check(registry, &check::Request { known, ..check::Request::default() }, &left, &shown) {
-                Ok(checked) => afterwards = Some((checked, left.into_sorted())),
-                Err(Halted(cause)) => {
-                    let text = format!("{cause}; nobody has looked at what is left after mending");
-                    ended.complaint.get_or_insert(Complaint { how: How::Stopped, text });
-                }
-            }
-        }
-        measure();
-        ended
-    });
+    let done = pool.install(|| look_and_mend(args, registry, &request, &read_only, began, &findings, &shown));
+    let Done { ended, afterwards, usage } = done;
     shown.finish();
     if let (Some(position), Some(checked)) = (&position, &ended.checked)
         && let Some(read) = &checked.data
@@ -321,6 +272,74 @@ fn as_it_was(mut findings: Vec<Finding>, left: &[Finding]) -> Vec<Finding> {
     }
     findings.sort_by_key(|finding| (finding.severity, finding.kind));
     findings
+}
+
+/// What came of a check.
+#[derive(Default)]
+struct Done {
+    ended: Repaired,
+    /// What is left after mending, and what was found then.
+    afterwards: Option<(Checked, Vec<Finding>)>,
+    /// Where the bytes are, for the page.
+    usage: Option<Usage>,
+}
+
+/// Checks, and mends what was asked for.
+fn look_and_mend(
+    args: &Args,
+    registry: &Registry,
+    request: &check::Request,
+    read_only: &ReadOnly,
+    began: Began,
+    findings: &Findings,
+    shown: &Shown,
+) -> Done {
+    // Where the bytes are is for the page alone, and what it has to say about them was said by the check. It has no
+    // picture if that takes too long for somebody.
+    let measured = || -> Result<Usage, Halted> {
+        let (seen, marking) = usage::look(registry, &Findings::default(), shown)?;
+        usage::measure(registry, seen.parts(), &marking, &Findings::default(), shown)
+    };
+    let measure = || args.output.html.is_some().then(|| measured().ok()).flatten();
+    let complains = |complaint| {
+        let ended = Repaired { complaint: Some(complaint), ..Repaired::default() };
+        Done { ended, ..Done::default() }
+    };
+    if !args.repair.repair || args.repair.dry_run {
+        let checked = match run::check(registry, request, findings, shown) {
+            Ok(checked) => checked,
+            Err(halted) => return complains(run::halted_early(halted, findings)),
+        };
+        let usage = measure();
+        let brake = if args.repair.repair { run::mending_brake(&checked.inventory) } else { None };
+        let refused = |brake| Complaint { how: How::Refused, text: format!("a repair would be refused: {brake}") };
+        let complaint = brake.map(refused).or_else(|| halted_reading(&checked, &shown.halt()));
+        let ended = Repaired { checked: Some(checked), complaint, ..Repaired::default() };
+        return Done { ended, usage, afterwards: None };
+    }
+    if !read_only.proven {
+        return complains(Complaint { how: How::Refused, text: read_only.refusal(registry.root()) });
+    }
+    let mending = Mending { deleters: args.jobs.unwrap_or(MOST), at: began.at, window_began: began.window };
+    let mut ended = run::repair(registry, request, mending, findings, shown);
+    if let (None, Some(checked)) = (&ended.complaint, &ended.checked) {
+        ended.complaint = halted_reading(checked, &shown.halt());
+    }
+    let mut afterwards = None;
+    if ended.swept.is_some() {
+        // What counts is what a client meets now. It takes no lock: a run that begins meanwhile is welcome.
+        let left = Findings::default();
+        // What was read and is still there is as damaged as it was.
+        let known = ended.checked.as_ref().map(|checked| checked.known.clone()).unwrap_or_default();
+        match run::check(registry, &check::Request { known, ..check::Request::default() }, &left, shown) {
+            Ok(checked) => afterwards = Some((checked, left.into_sorted())),
+            Err(Halted(cause)) => {
+                let text = format!("{cause}; nobody has looked at what is left after mending");
+                ended.complaint.get_or_insert(Complaint { how: How::Stopped, text });
+            }
+        }
+    }
+    Done { ended, afterwards, usage: measure() }
 }
 
 /// Why not everything was read that was asked for, if that was against the plan.
@@ -433,7 +452,7 @@ fn advice(args: &Args, report: &Report<'_>) -> Vec<String> {
             }
         }
         if let Some(share) = &args.repair.max_delete {
-            flags.push_str(&format!(" --max-delete {}", output::quoted(Path::new(&share.text))));
+            flags.push_str(&format!(" --max-delete {}", output::quoted_word(&share.text)));
         }
         if is_proven {
             advice.push(format!("to mend: regsweep check --repair{flags}{again}{evidence} {registry}"));

@@ -179,13 +179,13 @@ fn advice(args: &Args, report: &Report<'_>, has_ended_early: bool) -> Vec<String
     flags.push_str(&args.names.as_given());
     flags.push_str(&args.cache.as_given());
     if args.uploads_older_than.text != UPLOADS_OLDER_THAN {
-        flags.push_str(&format!(" --uploads-older-than '{}'", args.uploads_older_than.text));
+        flags.push_str(&format!(" --uploads-older-than {}", output::quoted_word(&args.uploads_older_than.text)));
     }
     if let Some(age) = args.min_age.as_ref() {
-        flags.push_str(&format!(" --min-age '{}'", age.text));
+        flags.push_str(&format!(" --min-age {}", output::quoted_word(&age.text)));
     }
     if let Some(share) = args.max_delete.as_ref() {
-        flags.push_str(&format!(" --max-delete '{}'", share.text));
+        flags.push_str(&format!(" --max-delete {}", output::quoted_word(&share.text)));
     }
     if args.accept_shrink {
         flags.push_str(" --accept-shrink");

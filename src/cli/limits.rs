@@ -1,7 +1,6 @@
 //! How long a run may take, and how much of the machine: options that commands share.
 
 use std::num::NonZeroU32;
-use std::path::Path;
 use std::time::Duration;
 
 use jiff::civil::Time;
@@ -50,7 +49,7 @@ impl Limits {
     pub(crate) fn as_given(&self) -> String {
         let mut given = String::new();
         if let Some(limit) = &self.time_limit {
-            given.push_str(&format!(" --time-limit {}", output::quoted(Path::new(&limit.text))));
+            given.push_str(&format!(" --time-limit {}", output::quoted_word(&limit.text)));
         }
         if let Some(until) = &self.until {
             given.push_str(&format!(" --until {}", until.0.strftime("%H:%M")));

@@ -109,6 +109,11 @@ pub(crate) fn quoted(path: &Path) -> String {
     if !shown.is_empty() && shown.bytes().all(is_plain) { shown } else { format!("'{}'", shown.replace('\'', r"'\''")) }
 }
 
+/// The same for a word that somebody gave.
+pub(crate) fn quoted_word(word: &str) -> String {
+    quoted(Path::new(word))
+}
+
 /// How many columns standard output has: those of the terminal, 80 where there is none.
 pub(crate) fn width() -> usize {
     const USUAL: usize = 80;

@@ -393,7 +393,7 @@ pub fn probe(url: &RegistryUrl, auth: Option<&Credentials>, timeout: Duration) -
     }
     let mut response = match request.send_empty() {
         Ok(response) => response,
-        Err(error) => return from_error(&error),
+        Err(error) => return from_error(&error, url.https),
     };
     let status = response.status();
     let from_registry = is_from_registry(&response);
@@ -497,11 +497,13 @@ fn words(status: StatusCode) -> String {
     }
 }
 
-fn from_error(error: &ureq::Error) -> ProbeAnswer {
-    // The first bytes of a TLS answer are those of an HTTP answer then.
-    let with_hint = |words: String| match words.contains("InvalidContentType") {
-        true => format!("{words}; perhaps it speaks http, without TLS"),
-        false => words,
+fn from_error(error: &ureq::Error, is_https: bool) -> ProbeAnswer {
+    let is_cut = |error: &std::io::Error| error.kind() == std::io::ErrorKind::ConnectionReset;
+    let hint = match error {
+        // The first bytes of a TLS answer are those of an HTTP answer then.
+        _ if is_https && error.to_string().contains("InvalidContentType") => "; perhaps it speaks http, without TLS",
+        ureq::Error::Io(error) if !is_https && is_cut(error) => "; perhaps it speaks https",
+        _ => "",
     };
     let words = match error {
         ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
@@ -509,12 +511,12 @@ fn from_error(error: &ureq::Error) -> ProbeAnswer {
         }
         ureq::Error::Timeout(_) => "no answer in time".to_owned(),
         ureq::Error::HostNotFound => "the host's name is not known".to_owned(),
-        ureq::Error::Rustls(error) => with_hint(format!("TLS failed: {error}")),
+        ureq::Error::Rustls(error) => format!("TLS failed: {error}"),
         ureq::Error::Tls(error) => format!("TLS failed: {error}"),
-        ureq::Error::Io(error) => with_hint(format!("the connection failed: {error}")),
+        ureq::Error::Io(error) => format!("the connection failed: {error}"),
         other => format!("no HTTP answer: {other}"),
     };
-    ProbeAnswer::Unclear(words.lines().collect::<Vec<_>>().join(" "))
+    ProbeAnswer::Unclear(format!("{}{hint}", words.lines().collect::<Vec<_>>().join(" ")))
 }
 
 #[cfg(test)]
