@@ -223,16 +223,15 @@ pub fn sweep(
     let steps = steps::steps(plan, has_limit);
     meter.expect(steps.iter().map(steps::Step::len).sum());
     for step in &steps {
-        // What is not taken any more needs no look.
-        if hand.was_cut_by().is_some() {
-            break;
-        }
         let links = step.links.par_iter().filter(|(place, _)| names_gone[*place]);
         links.for_each(|(place, links)| {
             hand.layer_links(&plan.repositories[*place].name, links.iter().copied(), &meter);
         });
-        if hand.was_cut_by().is_none()
-            && !step.links.is_empty()
+        // What is not taken any more needs no look.
+        if hand.was_cut_by().is_some() {
+            break;
+        }
+        if !step.links.is_empty()
             && let Some(what) = changed()
         {
             return Err(put_back(&runs, recorded.map(|(run, _)| run), what, &tally));

@@ -108,7 +108,10 @@ fn contents(run: &Run, findings: &Findings) -> Vec<Content> {
             for (path, why) in seen.strange {
                 unseen(&path, why);
             }
-            seen.items.iter().map(content).collect()
+            let mut contents: Vec<Content> = seen.items.iter().map(content).collect();
+            // Names first, as in the plan; the items come in the order of their paths.
+            contents.sort_by_key(|content| content.kind as u8);
+            contents
         }
         Err(error) => {
             unseen(Path::new(run.id.as_str()), error.to_string());

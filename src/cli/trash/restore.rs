@@ -63,8 +63,12 @@ fn tell(run: &Run) -> Result<Exit, Failure> {
     let (items, size) = run.progress.swept.unwrap_or_default();
     output::print(|out| {
         tags.iter().try_for_each(|tag| writeln!(out, "tag {tag}"))?;
-        let (things, tags) = (counted(items, "thing", "things"), counted(tags.len() as u64, "tag", "tags"));
-        writeln!(out, "dry run: {things} ({}), {tags} among them, would be put back from run {}", bytes(size), run.id)
+        let things = counted(items, "thing", "things");
+        let tags = match tags.len() as u64 {
+            0 => String::new(),
+            count => format!(", {} among them,", counted(count, "tag", "tags")),
+        };
+        writeln!(out, "dry run: {things} ({}){tags} would be put back from run {}", bytes(size), run.id)
     })
     .context("cannot write to standard output")?;
     Ok(Exit::Done)
