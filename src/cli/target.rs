@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use regsweep::cache::schedule::STATE;
 use regsweep::config::RegistryConfig;
 use regsweep::interlock::brakes::Percent;
 use regsweep::interlock::evidence::{ReadOnly, Sources, gather};
@@ -60,6 +61,22 @@ pub(crate) struct Evidence {
 pub(crate) struct Opened {
     pub(crate) registry: Registry,
     config: Option<(PathBuf, RegistryConfig)>,
+    /// Whether REGISTRY was the config, so that the storage root comes from there.
+    is_from_config: bool,
+}
+
+/// What the config that was given says of a pull-through cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CacheConfig<'a> {
+    /// No config was given.
+    NotGiven,
+    /// It is not that of a cache.
+    NoCache,
+    /// It is that of a cache, and its storage root is the one that is open.
+    Cache,
+    /// It is that of a cache, with this storage root, which is not the one that is open: in a container this one may
+    /// have another path, or it is another registry's.
+    CacheElsewhere(&'a Path),
 }
 
 impl Target {
@@ -102,7 +119,7 @@ impl Target {
                 None => Failure::usage(error),
             }
         })?;
-        Ok(Opened { registry, config })
+        Ok(Opened { registry, config, is_from_config: is_file })
     }
 }
 
@@ -112,9 +129,33 @@ fn is_named_like_one(path: &Path) -> bool {
 }
 
 impl Opened {
-    /// What the registry's config says of a pull-through cache; `None` if no config was given.
-    pub(crate) fn is_configured_as_cache(&self) -> Option<bool> {
-        self.config.as_ref().map(|(_, config)| config.proxy_remote_url.is_some())
+    /// What the registry's config says of a pull-through cache.
+    pub(crate) fn cache_config(&self) -> CacheConfig<'_> {
+        let Some((_, config)) = &self.config else { return CacheConfig::NotGiven };
+        if config.proxy_remote_url.is_none() {
+            return CacheConfig::NoCache;
+        }
+        let real = |path: &Path| path.canonicalize().ok();
+        let named = real(&config.root_directory.join("docker/registry/v2"));
+        if self.is_from_config || named.is_some() && named == real(self.registry.root()) {
+            CacheConfig::Cache
+        } else {
+            CacheConfig::CacheElsewhere(&config.root_directory)
+        }
+    }
+
+    /// Whether a cache has left its state in the storage root.
+    pub(crate) fn has_cache_state(&self) -> bool {
+        self.registry.storage_root_with(STATE).is_some()
+    }
+
+    /// Whether this is a pull-through cache: its own config says so, or its state does and no config denies it.
+    pub(crate) fn is_cache(&self) -> bool {
+        match self.cache_config() {
+            CacheConfig::Cache => true,
+            CacheConfig::NoCache => false,
+            CacheConfig::NotGiven | CacheConfig::CacheElsewhere(_) => self.has_cache_state(),
+        }
     }
 }
 
@@ -136,7 +177,7 @@ impl Evidence {
             registry_url: url.as_ref(),
             stopped: self.registry_stopped,
             credentials: credentials.as_ref(),
-            pull_through_state: opened.registry.has_above(3, "scheduler-state.json"),
+            pull_through_state: opened.registry.has_above(3, STATE),
             database_in_use: opened.registry.has_above(1, "lockfiles/database-in-use"),
         };
         let images = OnceCell::new();
