@@ -180,9 +180,12 @@ impl Evidence {
             pull_through_state: opened.registry.has_above(3, STATE),
             database_in_use: opened.registry.has_above(1, "lockfiles/database-in-use"),
         };
+        // A cache that is asked for a tag asks its upstream and writes the tag's link anew: to ask would be to pull.
+        let may_be_cache = sources.pull_through_state
+            || matches!(opened.cache_config(), CacheConfig::Cache | CacheConfig::CacheElsewhere(_));
         let images = OnceCell::new();
         let ask = |url: &RegistryUrl, credentials: Option<&Credentials>| {
-            let images = images.get_or_init(|| on_disk(&opened.registry));
+            let images = images.get_or_init(|| if may_be_cache { Vec::new() } else { on_disk(&opened.registry) });
             probe_for(images, url, credentials, PROBE_TIMEOUT)
         };
         Ok(gather(&sources, &ask))
