@@ -231,8 +231,10 @@ fn jobs_for(cores: usize, is_slow: bool) -> usize {
 /// An age, as somebody wrote it: `168h`, `7d`, `90m`, `1h30m`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Age {
-    /// In seconds.
+    /// In seconds; a part of one is a whole one, so that what is to stay for so long does not go before.
     pub(crate) seconds: i64,
+    /// Exactly, for what ends after so long.
+    pub(crate) duration: Duration,
     /// As it was written.
     pub(crate) text: String,
 }
@@ -247,7 +249,9 @@ impl std::str::FromStr for Age {
         if duration.is_negative() {
             return Err(wrong());
         }
-        Ok(Age { seconds: duration.as_secs(), text: text.to_owned() })
+        let is_more = duration.subsec_nanos() > 0;
+        let seconds = duration.as_secs().saturating_add(i64::from(is_more));
+        Ok(Age { seconds, duration: duration.unsigned_abs(), text: text.to_owned() })
     }
 }
 
@@ -292,6 +296,8 @@ mod tests {
             ("90m", Some(5400)),
             ("1h30m", Some(5400)),
             ("0s", Some(0)),
+            ("1ms", Some(1)),
+            ("1500ms", Some(2)),
             ("", None),
             ("7", None),
             ("-1h", None),
@@ -299,6 +305,8 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Age>().ok().map(|age| age.seconds), seconds, "{text:?}");
         }
+        let exact = ["999ms", "1.5s", "2m"].map(|text| text.parse::<Age>().unwrap().duration.as_millis());
+        assert_eq!(exact, [999, 1500, 120_000]);
     }
 
     #[test]
