@@ -250,21 +250,21 @@ impl Look<'_> {
         };
         let name = &self.repository.name;
         let is_linked = |id: DigestId| self.repository.revision(id).is_some_and(|it| it.link != LinkState::Absent);
-        let manifests = reach.iter().filter(|&&id| is_linked(id)).map(|&id| digests.digest(id));
+        let mut manifests = reach.iter().filter(|&&id| is_linked(id)).map(|&id| digests.digest(id));
         let is_noted = |digest| schedule.is_some_and(|schedule| schedule.has_manifest(name, &digest));
         let mut layers = reach.iter().filter(|&&id| self.repository.layer_links.binary_search(&id).is_ok());
         let is_layer_fetched = |&id: &DigestId| {
             let is_noted = schedule.is_some_and(|schedule| schedule.has_layer(name, &digests.digest(id)));
             is_noted || !digests.is_blob(id) || self.has_no_layer_link(id)
         };
-        manifests.map(is_noted).all(|noted| noted) && (is_linked(manifest) || layers.all(is_layer_fetched))
+        manifests.all(is_noted) && (is_linked(manifest) || layers.all(is_layer_fetched))
     }
 
     /// Whether what is left of a layer's link is an empty folder. What cannot be looked at is a link.
     fn has_no_layer_link(&self, layer: DigestId) -> bool {
         let digest = self.seen.digests.digest(layer);
         let folder = self.repository.path.join(LAYERS).join(digest.algorithm().name()).join(digest.hex());
-        matches!(self.seen.registry.v2().look(&folder.join(LINK)), Ok(None))
+        matches!(self.seen.registry.v2().look(folder.join(LINK)), Ok(None))
     }
 
     /// Everything that a manifest reaches, itself included.
