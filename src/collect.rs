@@ -173,6 +173,7 @@ pub fn collect_and<T>(
         young_since: options.young_since.map(|since| since.0),
         now: options.now,
     };
+    let schedule = options.policy.cache.map_or(Ok(None), |limits| cache::check(registry, &inventory, limits));
     let evicting = options.policy.cache.map(|limits| -> Result<_, Halted> {
         let hollow = cache::hollow(&inventory, &store, wishes);
         let wishes = Wishes { evicted: &hollow, ..wishes };
@@ -180,7 +181,9 @@ pub fn collect_and<T>(
         let marking = mark::mark(&inventory, &store, &links, wishes, &Findings::default(), &meter);
         // Of a part nothing is chosen.
         meter.check()?;
-        Ok(cache::evict(registry, (&inventory, &store), wishes, &marking, limits, findings, &meter))
+        // Without a schedule that can be used nothing goes, and that is said.
+        let schedule = schedule.as_ref().ok().and_then(Option::as_ref);
+        Ok(cache::evict(registry, (&inventory, &store), wishes, &marking, (limits, schedule), findings, &meter))
     });
     let (evicted, mut eviction) = evicting.transpose()?.unzip();
     if let Some(evicted) = &evicted {
@@ -205,7 +208,6 @@ pub fn collect_and<T>(
 
     let meter = watch.begin(Phase::Plan);
     let brake = brake(&inventory, &marking.all_unlistable(&inventory), options.last_repositories);
-    let schedule = options.policy.cache.map_or(Ok(None), |limits| cache::check(registry, &inventory, limits));
     let (schedule, brake) = match schedule {
         Ok(schedule) => (schedule, brake),
         Err(unusable) => (None, brake.or(Some(unusable))),

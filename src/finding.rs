@@ -57,6 +57,8 @@ pub enum FindingKind {
     UnknownReference,
     /// Something may be wrong with retention rules, or with the times that they go by.
     Retention,
+    /// Images in a cache of which nothing shows that they were fetched. They are kept.
+    Unscheduled,
     /// Another run is at work, or was cut off.
     UnfinishedRun,
     /// Why nothing was touched.

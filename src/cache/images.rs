@@ -6,10 +6,13 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use super::schedule::Schedule;
 use crate::inventory::{DigestId, Digests, LinkState, Repository, Tag};
+use crate::layout::{LAYERS, LINK};
 use crate::manifest::{Loaded, Manifest, Store};
 use crate::mark::{Marking, Wishes};
 use crate::policy::{Agreement, Evicted, ReferrerTag, Subject, TagFate, judge};
+use crate::registry::Registry;
 
 /// What is known when images are looked for.
 #[derive(Clone, Copy)]
@@ -20,6 +23,18 @@ pub(super) struct Seen<'a> {
     /// What is live as long as nothing is evicted.
     pub(super) marking: &'a Marking,
     pub(super) wishes: Wishes<'a>,
+    pub(super) origin: Origin<'a>,
+    /// For the links of layers, which the scan does not look at.
+    pub(super) registry: &'a Registry,
+}
+
+/// Which images are taken for fetched ones.
+#[derive(Clone, Copy)]
+pub(super) enum Origin<'a> {
+    /// All of them: somebody says so.
+    Any,
+    /// Those that the registry has noted; none where it notes nothing.
+    Noted(Option<&'a Schedule>),
 }
 
 /// Why an image stays whatever the limits are.
@@ -31,6 +46,8 @@ pub(super) enum Stays {
     Young,
     /// It cannot be removed, or something about it cannot be understood.
     Irremovable,
+    /// The registry has not noted that it was fetched: it may have been pushed here, and then it is nowhere else.
+    Unscheduled,
 }
 
 /// An image.
@@ -187,7 +204,8 @@ impl Look<'_> {
             let stays = stays
                 .or(is_held.then_some(Stays::Protected))
                 .or(is_young.then_some(Stays::Young))
-                .or(is_fixed.then_some(Stays::Irremovable));
+                .or(is_fixed.then_some(Stays::Irremovable))
+                .or_else(|| (!self.is_fetched(manifest, &reach)).then_some(Stays::Unscheduled));
             let pushed = tags.iter().filter_map(|&tag| repository.tags[tag].stamp);
             let fetched = repository.revision(manifest).and_then(|revision| revision.stamp);
             let linked = pushed.chain(fetched).map(|stamp| stamp.modified()).max().unwrap_or(i64::MIN);
@@ -216,6 +234,37 @@ impl Look<'_> {
             cut @ Subject::Cut(..) => manifests.iter().copied().find(|&id| cut.is(&digests.digest(id))),
         };
         found.filter(|&id| id != target)
+    }
+
+    /// Whether everything that makes this image one was fetched, as far as the registry has noted it.
+    ///
+    /// Each manifest in it with a link here has to be noted: a signature that was pushed would go with an image that
+    /// was fetched. Layers need not be: who has the manifest upstream has them, and a cache does not note those that it
+    /// finds here. Only where the image's own link is gone there is nothing else to go by. After it has expired, its
+    /// layers have too; one that lost its link otherwise still has them, and can be mended.
+    fn is_fetched(&self, manifest: DigestId, reach: &[DigestId]) -> bool {
+        let Seen { digests, origin, .. } = self.seen;
+        let schedule = match origin {
+            Origin::Any => return true,
+            Origin::Noted(schedule) => schedule,
+        };
+        let name = &self.repository.name;
+        let is_linked = |id: DigestId| self.repository.revision(id).is_some_and(|it| it.link != LinkState::Absent);
+        let mut manifests = reach.iter().filter(|&&id| is_linked(id)).map(|&id| digests.digest(id));
+        let is_noted = |digest| schedule.is_some_and(|schedule| schedule.has_manifest(name, &digest));
+        let mut layers = reach.iter().filter(|&&id| self.repository.layer_links.binary_search(&id).is_ok());
+        let is_layer_fetched = |&id: &DigestId| {
+            let is_noted = schedule.is_some_and(|schedule| schedule.has_layer(name, &digests.digest(id)));
+            is_noted || !digests.is_blob(id) || self.has_no_layer_link(id)
+        };
+        manifests.all(is_noted) && (is_linked(manifest) || layers.all(is_layer_fetched))
+    }
+
+    /// Whether what is left of a layer's link is an empty folder. What cannot be looked at is a link.
+    fn has_no_layer_link(&self, layer: DigestId) -> bool {
+        let digest = self.seen.digests.digest(layer);
+        let folder = self.repository.path.join(LAYERS).join(digest.algorithm().name()).join(digest.hex());
+        matches!(self.seen.registry.v2().look(folder.join(LINK)), Ok(None))
     }
 
     /// Everything that a manifest reaches, itself included.

@@ -15,6 +15,12 @@
 //!   and the registry's own collector read all of those.
 //! - The newest of these counts, and of the times at which the manifest and those blobs were fetched.
 //!
+//! # What was fetched
+//!
+//! The registry notes each manifest that it fetches, and forgets the note when it lets go of it. What has no such note
+//! ([`schedule`]) may have been pushed before this was a cache, and then nobody can fetch it again: it stays, unless
+//! somebody says that everything here was fetched.
+//!
 //! # What goes
 //!
 //! [`choose`](crate::policy::eviction::choose) decides that by images; [`mark`](crate::mark) then walks once more
@@ -35,7 +41,7 @@ use crate::digest::Digest;
 use crate::finding::{FindingKind, Findings, Severity};
 use crate::interlock::brakes::Brake;
 use crate::inventory::{DigestId, Inventory, LookedAt};
-use crate::layout::{BLOBS, shown_path};
+use crate::layout::{BLOBS, REPOSITORIES, shown_path};
 use crate::manifest::Store;
 use crate::mark::{Marking, Wishes};
 use crate::plan::Plan;
@@ -43,7 +49,7 @@ use crate::policy::eviction::{Candidate, choose};
 use crate::policy::{Evicted, Limits};
 use crate::progress::Meter;
 use crate::registry::{AccessTimes, Registry};
-use images::{Image, Stays};
+use images::{Image, Origin, Stays};
 use schedule::{MAX_STATE_BYTES, STATE, Schedule};
 
 /// How much later than its access time something may have been read, on a volume that notes the first reading of a day.
@@ -100,6 +106,10 @@ pub struct Eviction {
     pub young: u64,
     /// How many stay because they cannot be removed or understood.
     pub irremovable: u64,
+    /// How many stay because nothing shows that they were fetched.
+    pub unscheduled: u64,
+    /// Bytes of all blobs that those need, each once.
+    pub unscheduled_bytes: u64,
     /// How many repositories stay whole because something in them cannot be understood.
     pub tainted_repositories: u64,
     /// Bytes of all blobs.
@@ -163,20 +173,22 @@ struct Blob {
     users: u32,
 }
 
-/// Chooses which images go. `hollow` is what goes already, and `marking` what is live without that.
+/// Chooses which images go, of those that the schedule says were fetched. `marking` is what is live without what the
+/// wishes let go already. Of what may have been pushed nothing goes, and a finding says how much that is.
 pub fn evict(
     registry: &Registry,
     (inventory, store): (&Inventory, &Store),
     wishes: Wishes<'_>,
     marking: &Marking,
-    limits: Limits,
+    (limits, schedule): (Limits, Option<&Schedule>),
     findings: &Findings,
     meter: &Meter,
 ) -> (Evicted, Eviction) {
     let Inventory { digests, repositories, .. } = inventory;
     let access_times = registry.access_times();
     let mut blobs = look_at_all(registry, inventory, findings, meter);
-    let seen = images::Seen { digests, repositories, store, marking, wishes };
+    let origin = if limits.takes_unscheduled { Origin::Any } else { Origin::Noted(schedule) };
+    let seen = images::Seen { digests, repositories, store, marking, wishes, origin, registry };
     let found: Vec<images::Found> = (0..repositories.len()).into_par_iter().map(|at| images::of(seen, at)).collect();
     let mut needed: HashSet<u32> = found.iter().flat_map(|found| &found.needed).copied().collect();
     needed.extend(images::numbers(digests, protected(store, wishes).into_iter()));
@@ -214,6 +226,18 @@ pub fn evict(
     let live = digests.blobs().ids().filter(|&id| marking.is_live(id)).map(|id| sizes[id.index()]).sum();
     let choice = choose(&candidates, &sizes, live, |blob| needed.contains(&blob), limits, wishes.now);
 
+    let unscheduled: Vec<usize> =
+        (0..images.len()).filter(|&place| images[place].stays == Some(Stays::Unscheduled)).collect();
+    let theirs: HashSet<u32> = unscheduled.iter().flat_map(|&place| &images[place].blobs).copied().collect();
+    let unscheduled_bytes = theirs.iter().map(|&blob| sizes[blob as usize]).sum();
+    if !unscheduled.is_empty() {
+        let is_too_old = |place: &usize| limits.is_too_old(times[*place].at_the_latest, wishes.now);
+        let is_missed = limits.max_bytes.is_some_and(|most| choice.bytes > most) || unscheduled.iter().any(is_too_old);
+        let severity = if is_missed { Severity::Warning } else { Severity::Info };
+        let message = unscheduled_message(unscheduled.len(), unscheduled_bytes, schedule.is_some());
+        findings.add(severity, FindingKind::Unscheduled, None, Path::new(REPOSITORIES), message);
+    }
+
     let mut evicted = wishes.evicted.clone();
     let chosen = choice.evicted.iter().map(|&candidate| places[candidate]);
     let chosen: Vec<EvictedImage> = chosen
@@ -244,12 +268,31 @@ pub fn evict(
         protected: stay(Stays::Protected),
         young: stay(Stays::Young),
         irremovable: stay(Stays::Irremovable),
+        unscheduled: unscheduled.len() as u64,
+        unscheduled_bytes,
         tainted_repositories: marking.repositories.iter().filter(|marked| marked.tainted).count() as u64,
         bytes_before,
         bytes_after: bytes_before,
         schedule: None,
     };
     (evicted, eviction)
+}
+
+/// Why images stay of which nobody knows where they are from.
+fn unscheduled_message(images: usize, bytes: u64, has_schedule: bool) -> String {
+    let (images, are) = match images {
+        1 => ("1 image".to_owned(), "is"),
+        many => (format!("{many} images"), "are"),
+    };
+    let noted = if has_schedule {
+        format!("{images} ({bytes} bytes) {are} not in {STATE}")
+    } else {
+        format!("there is no {STATE}, so that nothing tells where {images} ({bytes} bytes) {are} from")
+    };
+    format!(
+        "{noted}; what was pushed before this was a cache can be fetched from nowhere, so nothing of that goes. If \
+         all of it was fetched, --cache-unscheduled evicts it too"
+    )
 }
 
 impl Eviction {

@@ -58,6 +58,21 @@ impl Schedule {
         self.entries.is_empty()
     }
 
+    /// Whether the registry has noted that it fetched this manifest for this repository.
+    pub fn has_manifest(&self, repository: &str, manifest: &Digest) -> bool {
+        self.has(repository, manifest, Kind::Revision)
+    }
+
+    /// Whether the registry has noted that it fetched this layer or config for this repository.
+    pub fn has_layer(&self, repository: &str, layer: &Digest) -> bool {
+        self.has(repository, layer, Kind::LayerLink)
+    }
+
+    fn has(&self, repository: &str, digest: &Digest, wanted: Kind) -> bool {
+        let entry = self.entries.get(&format!("{repository}@{digest}"));
+        entry.and_then(|entry| kind(entry)) == Some(wanted)
+    }
+
     /// The entries of what a plan takes: revision links and layer links.
     pub fn taken_by(&self, plan: &Plan) -> Vec<(String, String)> {
         let mut gone: HashSet<(String, Kind)> = HashSet::new();

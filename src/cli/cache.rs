@@ -2,10 +2,14 @@
 
 use anyhow::anyhow;
 use regsweep::cache::schedule::STATE;
+use regsweep::layout::shown_path;
 use regsweep::policy::{Limits, parse_size};
 
 use super::Failure;
-use super::target::{Age, Opened};
+use super::target::{Age, CacheConfig, Opened};
+
+/// Where the registry's environment says what its storage root is.
+const ROOT_VARIABLE: &str = "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY";
 
 /// How much of a cache stays.
 #[derive(Debug, clap::Args)]
@@ -23,6 +27,14 @@ pub(crate) struct Cache {
     /// Whole images, for instance after 30d.
     #[arg(long, value_name = "D")]
     cache_max_age: Option<Age>,
+
+    /// Everything in this cache was fetched, whatever its schedule says
+    ///
+    /// Images that scheduler-state.json does not name stay otherwise: they may have been pushed before this was a
+    /// cache, and then nobody can fetch them again. Where nothing was ever pushed, and the cache keeps no schedule (ttl: 0) or
+    /// has lost it, this lets them go like all others.
+    #[arg(long)]
+    cache_unscheduled: bool,
 }
 
 /// A size, as somebody wrote it: `200GiB`.
@@ -45,22 +57,35 @@ impl Cache {
     /// What the options come to; `None` without any.
     ///
     /// What a cache loses can be fetched again; what any other registry loses cannot. So nothing else is taken for a
-    /// cache: where a config is given it decides, otherwise the state file that every cache writes.
+    /// cache: a config that names this very folder decides. One that names another may be that of a container, or that
+    /// of the registry beside: then, and without one, the state file that every cache writes.
     pub(crate) fn limits(&self, opened: &Opened) -> Result<Option<Limits>, Failure> {
         if self.cache_max_size.is_none() && self.cache_max_age.is_none() {
+            if self.cache_unscheduled {
+                let message = "--cache-unscheduled goes with --cache-max-size or --cache-max-age";
+                return Err(Failure::usage(anyhow!(message)));
+            }
             return Ok(None);
         }
-        let has_state = opened.registry.storage_root_with(STATE).is_some();
-        let is_configured = match (opened.is_configured_as_cache(), has_state) {
-            (Some(true), _) => true,
-            (None, true) => false,
-            (Some(false), _) => {
+        let is_configured = match (opened.cache_config(), opened.has_cache_state()) {
+            (CacheConfig::Cache, _) => true,
+            (CacheConfig::NotGiven | CacheConfig::CacheElsewhere(_), true) => false,
+            (CacheConfig::NoCache, _) => {
                 return Err(Failure::usage(anyhow!(
                     "--cache-max-size and --cache-max-age are for pull-through caches, and the config has no \
                      proxy.remoteurl: what goes from this registry could be fetched from nowhere"
                 )));
             }
-            (None, false) => {
+            (CacheConfig::CacheElsewhere(root), false) => {
+                return Err(Failure::usage(anyhow!(
+                    "--cache-max-size and --cache-max-age are for pull-through caches, and nothing shows that {} is \
+                     one: there is no {STATE} in its storage root, and the storage root of the config is {}. If that is \
+                     where its container sees this folder, set {ROOT_VARIABLE} to the folder for this command",
+                    shown_path(opened.registry.root()),
+                    shown_path(root),
+                )));
+            }
+            (CacheConfig::NotGiven, false) => {
                 return Err(Failure::usage(anyhow!(
                     "--cache-max-size and --cache-max-age are for pull-through caches, and nothing shows that this is \
                      one: there is no {STATE} in its storage root. Give its config: --config FILE"
@@ -71,6 +96,7 @@ impl Cache {
             max_bytes: self.cache_max_size.as_ref().map(|size| size.bytes),
             max_age: self.cache_max_age.as_ref().map(|age| age.seconds),
             is_configured,
+            takes_unscheduled: self.cache_unscheduled,
         }))
     }
 
@@ -82,6 +108,9 @@ impl Cache {
         }
         if let Some(age) = &self.cache_max_age {
             given.push_str(&format!(" --cache-max-age '{}'", age.text));
+        }
+        if self.cache_unscheduled {
+            given.push_str(" --cache-unscheduled");
         }
         given
     }

@@ -365,8 +365,8 @@ fn data(args: &Args, opened: &Opened, began: Began) -> Result<(Option<DataReques
         (None, []) => Subset::All,
         (None, digests) => Subset::These(digests.to_vec()),
     };
-    let limit = args.data.time_limit.as_ref().map(|limit| limit.seconds.unsigned_abs());
-    let until = limit.and_then(|seconds| began.window.checked_add(std::time::Duration::from_secs(seconds)));
+    let limit = args.data.time_limit.as_ref().map(|limit| limit.duration);
+    let until = limit.and_then(|duration| began.window.checked_add(duration));
     let mut request = DataRequest { subset, until, from: None };
     if !request.goes_round() {
         return Ok((Some(request), None));

@@ -80,6 +80,24 @@ pub(crate) fn is_outside(path: &Path, registry: &Registry) -> Result<(), Failure
     Ok(())
 }
 
+/// Files with the flags that they were given with: each is another one, for the last would be all that is left. What is
+/// no regular file, such as a pipe or `/dev/null`, takes several.
+pub(crate) fn are_apart(named: &[(&str, &Path)]) -> Result<(), Failure> {
+    let real = |path: &Path| {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let named = || Some(folder.canonicalize().ok()?.join(path.file_name()?));
+        path.canonicalize().ok().or_else(named).unwrap_or_else(|| path.to_owned())
+    };
+    let is_file = |path: &Path| path.metadata().map_or(true, |metadata| metadata.is_file());
+    for (place, (flag, path)) in named.iter().enumerate().filter(|(_, (_, path))| is_file(path)) {
+        if let Some((other, _)) = named[..place].iter().find(|(_, other)| real(other) == real(path)) {
+            let path = shown_path(path);
+            return Err(Failure::usage(anyhow!("{other} and {flag} name the same file, {path}: name two")));
+        }
+    }
+    Ok(())
+}
+
 /// Whether this lies in the folders of a registry that is not open, as far as names tell.
 pub(crate) fn lies_in_any_registry(path: &Path) -> bool {
     let is_inside = |path: &Path| {

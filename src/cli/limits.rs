@@ -39,7 +39,7 @@ pub(crate) struct Limits {
 impl Limits {
     /// When to end, at the latest.
     pub(crate) fn halt(&self, began: Began) -> Halt {
-        let limit = self.time_limit.as_ref().map(|limit| Duration::from_secs(limit.seconds.unsigned_abs()));
+        let limit = self.time_limit.as_ref().map(|limit| limit.duration);
         let until = self.until.as_ref().map(|until| until.away(&Zoned::now()));
         let deadline = limit.into_iter().chain(until).min();
         Halt::at(deadline.and_then(|away| began.window.checked_add(away)))

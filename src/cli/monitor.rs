@@ -40,8 +40,8 @@ pub(crate) struct Monitor<'a> {
     figures: RefCell<Option<Figures>>,
     /// What `--quiet` keeps back until something is wrong.
     held: RefCell<Vec<String>>,
-    /// Whether the files that were named lie somewhere else than in the registry.
-    is_outside: Cell<bool>,
+    /// Whether the files that were named may be written: none lies in the registry, and no two are the same.
+    may_write: Cell<bool>,
 }
 
 impl<'a> Monitor<'a> {
@@ -63,7 +63,7 @@ impl<'a> Monitor<'a> {
             root: RefCell::default(),
             figures: RefCell::default(),
             held: RefCell::default(),
-            is_outside: Cell::new(true),
+            may_write: Cell::new(true),
         }
     }
 
@@ -91,12 +91,12 @@ impl<'a> Monitor<'a> {
     /// The registry is open.
     ///
     /// # Errors
-    /// If a file that was named lies in it.
+    /// If a file that was named lies in it, or two are the same.
     pub(crate) fn opened(&self, registry: &Registry) -> Result<(), Failure> {
         *self.root.borrow_mut() = Some(registry.root().to_owned());
-        let outside = self.output.is_outside(registry);
-        self.is_outside.set(outside.is_ok());
-        outside
+        let checked = self.output.can_be_written(registry);
+        self.may_write.set(checked.is_ok());
+        checked
     }
 
     /// Something that matters only if something is wrong.
@@ -127,7 +127,7 @@ impl<'a> Monitor<'a> {
     fn write(&self, path: &Path, exit: Exit) -> Result<(), Failure> {
         let root = self.root.borrow();
         let may_write = match &*root {
-            Some(_) => self.is_outside.get(),
+            Some(_) => self.may_write.get(),
             None => !files::lies_in_any_registry(path),
         };
         if !may_write {
@@ -244,7 +244,8 @@ fn trash(registry: &Registry) -> std::io::Result<Trash> {
         let (_, bytes) = run.progress.swept.unwrap_or_default();
         let began = run.progress.began.as_deref().and_then(|at| at.parse::<Timestamp>().ok());
         trash.runs += 1;
-        trash.bytes += bytes;
+        // Somebody may have edited a journal.
+        trash.bytes = trash.bytes.saturating_add(bytes);
         // The first is the oldest.
         trash.oldest = trash.oldest.or(began.map(|began| began.as_second()));
     }

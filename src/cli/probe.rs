@@ -61,7 +61,7 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
     let url: RegistryUrl = args.url.parse().context("URL").map_err(Failure::usage)?;
     let credentials = Credentials::from_environment().context("REGSWEEP_REGISTRY_AUTH").map_err(Failure::usage)?;
     let credentials = url.credentials().or(credentials.as_ref());
-    let until = Instant::now().checked_add(Duration::from_secs(args.wait.seconds.unsigned_abs()));
+    let until = Instant::now().checked_add(args.wait.duration);
     let answer = loop {
         let answer = probe(&url, credentials, PROBE_TIMEOUT);
         let is_over = until.is_some_and(|until| Instant::now() >= until);

@@ -203,8 +203,8 @@ fn table(out: &mut dyn Write, runs: &[Listed<'_>], past: &Past) -> io::Result<()
                 run.ended(),
                 &run.items.map_or_else(none, |items| indicatif::HumanCount(items).to_string()),
                 &run.bytes.map_or_else(none, bytes),
-                &run.seconds.map_or_else(none, duration),
-                &run.window_seconds.map_or_else(none, duration),
+                &run.seconds.map_or_else(none, time),
+                &run.window_seconds.map_or_else(none, time),
             ],
         )?;
         for text in run.message.iter().chain(&run.became()) {
@@ -218,7 +218,15 @@ fn table(out: &mut dyn Write, runs: &[Listed<'_>], past: &Past) -> io::Result<()
     }
 }
 
+/// As short as its column is: in hours what has more than three digits of minutes.
+fn time(seconds: f64) -> String {
+    if seconds < 999.5 * 60.0 { duration(seconds) } else { format!("{:.0} h", seconds / 3600.0) }
+}
+
+/// What no run can have come to, and somebody has written there all the same, does not fit into its column.
 fn row(out: &mut dyn Write, [when, command, ended, items, size, took, window]: [&str; 7]) -> io::Result<()> {
+    let fits = |text, width| if str::chars(text).count() > width { "?" } else { text };
+    let (items, took, window) = (fits(items, 10), fits(took, 7), fits(window, 7));
     let line = format!("{when:<16}  {command:<13}  {ended:<8} {items:>10} {size:>11} {took:>7} {window:>7}");
     writeln!(out, "{}", line.trim_end())
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use regsweep::cache::schedule::STATE;
 use regsweep::config::RegistryConfig;
 use regsweep::interlock::brakes::Percent;
 use regsweep::interlock::evidence::{ReadOnly, Sources, gather};
@@ -60,6 +61,22 @@ pub(crate) struct Evidence {
 pub(crate) struct Opened {
     pub(crate) registry: Registry,
     config: Option<(PathBuf, RegistryConfig)>,
+    /// Whether REGISTRY was the config, so that the storage root comes from there.
+    is_from_config: bool,
+}
+
+/// What the config that was given says of a pull-through cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CacheConfig<'a> {
+    /// No config was given.
+    NotGiven,
+    /// It is not that of a cache.
+    NoCache,
+    /// It is that of a cache, and its storage root is the one that is open.
+    Cache,
+    /// It is that of a cache, with this storage root, which is not the one that is open: in a container this one may
+    /// have another path, or it is another registry's.
+    CacheElsewhere(&'a Path),
 }
 
 impl Target {
@@ -102,7 +119,7 @@ impl Target {
                 None => Failure::usage(error),
             }
         })?;
-        Ok(Opened { registry, config })
+        Ok(Opened { registry, config, is_from_config: is_file })
     }
 }
 
@@ -112,9 +129,33 @@ fn is_named_like_one(path: &Path) -> bool {
 }
 
 impl Opened {
-    /// What the registry's config says of a pull-through cache; `None` if no config was given.
-    pub(crate) fn is_configured_as_cache(&self) -> Option<bool> {
-        self.config.as_ref().map(|(_, config)| config.proxy_remote_url.is_some())
+    /// What the registry's config says of a pull-through cache.
+    pub(crate) fn cache_config(&self) -> CacheConfig<'_> {
+        let Some((_, config)) = &self.config else { return CacheConfig::NotGiven };
+        if config.proxy_remote_url.is_none() {
+            return CacheConfig::NoCache;
+        }
+        let real = |path: &Path| path.canonicalize().ok();
+        let named = real(&config.root_directory.join("docker/registry/v2"));
+        if self.is_from_config || named.is_some() && named == real(self.registry.root()) {
+            CacheConfig::Cache
+        } else {
+            CacheConfig::CacheElsewhere(&config.root_directory)
+        }
+    }
+
+    /// Whether a cache has left its state in the storage root.
+    pub(crate) fn has_cache_state(&self) -> bool {
+        self.registry.storage_root_with(STATE).is_some()
+    }
+
+    /// Whether this is a pull-through cache: its own config says so, or its state does and no config denies it.
+    pub(crate) fn is_cache(&self) -> bool {
+        match self.cache_config() {
+            CacheConfig::Cache => true,
+            CacheConfig::NoCache => false,
+            CacheConfig::NotGiven | CacheConfig::CacheElsewhere(_) => self.has_cache_state(),
+        }
     }
 }
 
@@ -136,12 +177,15 @@ impl Evidence {
             registry_url: url.as_ref(),
             stopped: self.registry_stopped,
             credentials: credentials.as_ref(),
-            pull_through_state: opened.registry.has_above(3, "scheduler-state.json"),
+            pull_through_state: opened.registry.has_above(3, STATE),
             database_in_use: opened.registry.has_above(1, "lockfiles/database-in-use"),
         };
+        // A cache that is asked for a tag asks its upstream and writes the tag's link anew: to ask would be to pull.
+        let may_be_cache = sources.pull_through_state
+            || matches!(opened.cache_config(), CacheConfig::Cache | CacheConfig::CacheElsewhere(_));
         let images = OnceCell::new();
         let ask = |url: &RegistryUrl, credentials: Option<&Credentials>| {
-            let images = images.get_or_init(|| on_disk(&opened.registry));
+            let images = images.get_or_init(|| if may_be_cache { Vec::new() } else { on_disk(&opened.registry) });
             probe_for(images, url, credentials, PROBE_TIMEOUT)
         };
         Ok(gather(&sources, &ask))
@@ -187,8 +231,10 @@ fn jobs_for(cores: usize, is_slow: bool) -> usize {
 /// An age, as somebody wrote it: `168h`, `7d`, `90m`, `1h30m`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Age {
-    /// In seconds.
+    /// In seconds; a part of one is a whole one, so that what is to stay for so long does not go before.
     pub(crate) seconds: i64,
+    /// Exactly, for what ends after so long.
+    pub(crate) duration: Duration,
     /// As it was written.
     pub(crate) text: String,
 }
@@ -203,7 +249,9 @@ impl std::str::FromStr for Age {
         if duration.is_negative() {
             return Err(wrong());
         }
-        Ok(Age { seconds: duration.as_secs(), text: text.to_owned() })
+        let is_more = duration.subsec_nanos() > 0;
+        let seconds = duration.as_secs().saturating_add(i64::from(is_more));
+        Ok(Age { seconds, duration: duration.unsigned_abs(), text: text.to_owned() })
     }
 }
 
@@ -248,6 +296,8 @@ mod tests {
             ("90m", Some(5400)),
             ("1h30m", Some(5400)),
             ("0s", Some(0)),
+            ("1ms", Some(1)),
+            ("1500ms", Some(2)),
             ("", None),
             ("7", None),
             ("-1h", None),
@@ -255,6 +305,8 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Age>().ok().map(|age| age.seconds), seconds, "{text:?}");
         }
+        let exact = ["999ms", "1.5s", "2m"].map(|text| text.parse::<Age>().unwrap().duration.as_millis());
+        assert_eq!(exact, [999, 1500, 120_000]);
     }
 
     #[test]

@@ -310,7 +310,7 @@ fn delete(runs: &Runs, chosen: &[Run], halt: Halt, line: &mut Remembered) -> Res
         meter.expect(items);
         let purged = pool.install(|| sweep::purge(runs, run, &[], MOST, &meter, &findings));
         halted = purged.err();
-        line.items = Some(line.items.unwrap_or_default() + meter.done());
+        line.items = Some(line.items.unwrap_or_default().saturating_add(meter.done()));
         let deleted = format!("run {}: {} deleted", run.id, counted(meter.done(), "thing", "things"));
         if halted.is_some() {
             // How many bytes these had nobody has counted.
@@ -319,7 +319,7 @@ fn delete(runs: &Runs, chosen: &[Run], halt: Halt, line: &mut Remembered) -> Res
             break;
         }
         if run.can_be_restored() {
-            line.bytes = line.bytes.map(|counted| counted + size);
+            line.bytes = line.bytes.map(|counted| counted.saturating_add(size));
             lines.push(format!("{deleted} ({})", bytes(size)));
         } else {
             // Some of it had gone before.

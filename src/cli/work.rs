@@ -66,9 +66,13 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// The files that are to be written are not among the registry's.
-    pub(crate) fn is_outside(&self, registry: &Registry) -> Result<(), Failure> {
-        self.report.iter().chain(&self.html).chain(&self.metrics).try_for_each(|path| files::is_outside(path, registry))
+    /// The files that are to be written are not among the registry's, and no two are the same.
+    pub(crate) fn can_be_written(&self, registry: &Registry) -> Result<(), Failure> {
+        let named = [("--report", &self.report), ("--html", &self.html), ("--metrics", &self.metrics)];
+        let named: Vec<(&str, &Path)> =
+            named.into_iter().filter_map(|(flag, path)| Some((flag, path.as_deref()?))).collect();
+        named.iter().try_for_each(|(_, path)| files::is_outside(path, registry))?;
+        files::are_apart(&named)
     }
 }
 

@@ -119,7 +119,7 @@ pub enum Brake {
     #[error(
         "scheduler-state.json was last written {state}, and {name} got something {stored}: a cache would have noted that. \
          This may be a registry that was a cache once, and then what was pushed to it can be fetched from nowhere. If it \
-         is one, give its config (--config FILE, with proxy.remoteurl in it)"
+         is one, give its config (--config FILE, with proxy.remoteurl in it, and this folder as its storage root)"
     )]
     NoCacheAnyMore {
         /// When the state was written.

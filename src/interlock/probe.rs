@@ -324,22 +324,20 @@ pub enum ProbeAnswer {
 }
 
 /// [`probe`], and a registry that is in read-only mode is asked for images that lie on disk
-/// ([`on_disk`](super::served::on_disk)).
+/// ([`on_disk`](super::served::on_disk)), until it clearly has another or none for one of them.
+///
+/// One that is the same proves nothing, for two registries may well hold the same image; and nothing moves meanwhile in
+/// a registry that takes no pushes. An answer that is not clear says nothing for or against.
 pub fn probe_for(images: &[OnDisk], url: &RegistryUrl, auth: Option<&Credentials>, timeout: Duration) -> ProbeAnswer {
     let answer = probe(url, auth, timeout);
     if answer != ProbeAnswer::ReadOnly {
         return answer;
     }
-    let mut wrong = None;
-    for image in images {
-        match served_digest(image, url, auth, timeout) {
-            Some(Ok(digest)) if digest == image.digest => return ProbeAnswer::ReadOnly,
-            Some(Ok(digest)) => wrong.get_or_insert(format!("{} is {digest} there", named(image))),
-            Some(Err(())) => wrong.get_or_insert(format!("it has no {}", named(image))),
-            // No clear answer: nothing is said.
-            None => return ProbeAnswer::ReadOnly,
-        };
-    }
+    let wrong = images.iter().find_map(|image| match served_digest(image, url, auth, timeout)? {
+        Ok(digest) if digest == image.digest => None,
+        Ok(digest) => Some(format!("{} is {digest} there", named(image))),
+        Err(()) => Some(format!("it has no {}", named(image))),
+    });
     wrong.map_or(ProbeAnswer::ReadOnly, ProbeAnswer::OtherStorage)
 }
 

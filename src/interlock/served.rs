@@ -2,8 +2,9 @@
 //!
 //! One that is read-only proves nothing about another one's storage, and between two addresses lies one wrong digit. So
 //! it is asked for images that lie on disk: `HEAD /v2/<name>/manifests/<tag>` (distribution spec, "Pulling manifests"),
-//! whose answer has the digest in `Docker-Content-Digest`. It serves this storage if one of them is what the tag's link
-//! says; it serves another if it clearly says otherwise of all. Where there is no tag to ask for, or no clear answer,
+//! whose answer has the digest in `Docker-Content-Digest`. It serves another storage if it clearly says otherwise than the
+//! link of one of these tags: it takes no pushes, so nothing moves between looking and asking. That others are the same
+//! proves nothing, for many registries hold the same base images. Where there is no tag to ask for, or no clear answer,
 //! nothing is said.
 //!
 //! A copy of this storage, or a mirror of it, cannot be told from it.
@@ -22,7 +23,7 @@ const ASKED: usize = 4;
 const FOLDERS: usize = 200;
 /// How many tags of a repository are looked at.
 const TAGS_LOOKED_AT: usize = 4;
-/// How many images are enough to choose from.
+/// How many repositories with images are enough to choose from.
 const ENOUGH: usize = 8;
 
 /// An image on disk that a registry which serves it can deliver by its tag.
@@ -45,10 +46,11 @@ impl OnDisk {
     }
 }
 
-/// The newest images of the first repositories that are found. What cannot be read is passed over: it is no image to
-/// ask for.
+/// Images of the first repositories that are found: the newest of each, and then, if more may be asked for, the next of
+/// each. Four of one repository would say less: that is most likely to be the one which another registry has as well.
+/// What cannot be read is passed over: it is no image to ask for.
 pub fn on_disk(registry: &Registry) -> Vec<OnDisk> {
-    let mut found = Vec::new();
+    let mut found: Vec<Vec<OnDisk>> = Vec::new();
     let (mut pending, mut opened) = (vec![String::new()], 0);
     while let Some(name) = pending.pop() {
         opened += 1;
@@ -60,18 +62,24 @@ pub fn on_disk(registry: &Registry) -> Vec<OnDisk> {
         if below.iter().any(|name| name == MANIFESTS)
             && let Ok(repository) = RepositoryName::parse(&name)
         {
-            found.extend(images_of(registry, &repository));
+            let images = images_of(registry, &repository);
+            found.extend((!images.is_empty()).then_some(images));
         }
         // Names that begin so are never repositories, but parts of one.
         let is_name = |name: &&String| !name.starts_with('_');
         let path = |below: &String| if name.is_empty() { below.clone() } else { format!("{name}/{below}") };
         pending.extend(below.iter().filter(is_name).map(path));
     }
-    found.sort_by(|a, b| b.modified.cmp(&a.modified).then_with(|| a.repository.as_str().cmp(b.repository.as_str())));
-    found.truncate(ASKED);
-    found
+    let ranked = found.into_iter().flat_map(|images| images.into_iter().enumerate());
+    let mut ranked: Vec<(usize, OnDisk)> = ranked.collect();
+    ranked.sort_by(|(rank, a), (other, b)| {
+        let newest = b.modified.cmp(&a.modified);
+        rank.cmp(other).then(newest).then_with(|| a.repository.as_str().cmp(b.repository.as_str()))
+    });
+    ranked.into_iter().take(ASKED).map(|(_, image)| image).collect()
 }
 
+/// The newest first.
 fn images_of(registry: &Registry, repository: &RepositoryName) -> Vec<OnDisk> {
     let tags = repository_dir(repository).join(MANIFESTS).join(TAGS);
     let names = names_in(registry, &tags).unwrap_or_default();
@@ -86,7 +94,9 @@ fn images_of(registry: &Registry, repository: &RepositoryName) -> Vec<OnDisk> {
         let modified = content.stamp.modified().0;
         can_be_pulled.then(|| OnDisk { repository: repository.clone(), tag, digest, modified })
     });
-    images.collect()
+    let mut images: Vec<OnDisk> = images.collect();
+    images.sort_by_key(|image| std::cmp::Reverse(image.modified));
+    images
 }
 
 fn names_in(registry: &Registry, path: &Path) -> Result<Vec<String>, Unreadable> {

@@ -16,6 +16,8 @@ pub struct Limits {
     pub max_age: Option<i64>,
     /// Whether the registry's own config says that it is a cache. Otherwise only the state that a cache leaves does.
     pub is_configured: bool,
+    /// Whether images may go that the cache has not noted as fetched: they may have been pushed before it was one.
+    pub takes_unscheduled: bool,
 }
 
 /// What is let go, by repository.
@@ -29,6 +31,13 @@ pub struct Evicted {
 struct EvictedHere {
     tags: HashSet<usize>,
     manifests: HashSet<DigestId>,
+}
+
+impl Limits {
+    /// Whether what was pulled then, at the latest, goes for its age. Both are seconds since 1970.
+    pub fn is_too_old(&self, pulled_at_the_latest: i64, now: i64) -> bool {
+        self.max_age.is_some_and(|age| now.saturating_sub(pulled_at_the_latest) > age)
+    }
 }
 
 impl Evicted {
@@ -106,11 +115,9 @@ pub fn choose(
             }
         }
     };
-    if let Some(age) = limits.max_age {
-        let is_too_old = |place: &usize| now.saturating_sub(candidates[*place].pulled_at_the_latest) > age;
-        for place in order.extract_if(.., |place| is_too_old(place)) {
-            evict(&mut choice, place);
-        }
+    let is_too_old = |place: &usize| limits.is_too_old(candidates[*place].pulled_at_the_latest, now);
+    for place in order.extract_if(.., |place| is_too_old(place)) {
+        evict(&mut choice, place);
     }
     if let Some(most) = limits.max_bytes {
         for place in order {

@@ -55,6 +55,10 @@ pub struct Kept {
     pub young: u64,
     /// They cannot be removed, or cannot be understood.
     pub irremovable: u64,
+    /// Nothing shows that they were fetched.
+    pub unscheduled: u64,
+    /// Bytes of all blobs that the unscheduled ones need, each once.
+    pub unscheduled_bytes: u64,
     /// Repositories of which everything stays, because something in them cannot be understood.
     pub tainted_repositories: u64,
 }
@@ -110,6 +114,8 @@ impl<'a> CacheReport<'a> {
                 protected: eviction.protected,
                 young: eviction.young,
                 irremovable: eviction.irremovable,
+                unscheduled: eviction.unscheduled,
+                unscheduled_bytes: eviction.unscheduled_bytes,
                 tainted_repositories: eviction.tainted_repositories,
             },
             hollow_tags: eviction.hollow_tags,

@@ -103,3 +103,38 @@ fn no_colour_where_it_is_not_wanted() {
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
     assert!(!colour(&output.stdout), "{}", String::from_utf8_lossy(&output.stdout).escape_debug());
 }
+
+/// Of two things in one file only the last would be left, and a monitor would read a report.
+#[test]
+fn two_outputs_in_the_same_file_are_refused() {
+    let tree = small();
+    let root = tree.root();
+    let one = tree.beside().join("one.prom");
+    let other = tree.beside().join("folder/../one.prom");
+    std::fs::create_dir(tree.beside().join("folder")).unwrap();
+    let link = tree.beside().join("link");
+    std::os::unix::fs::symlink(&one, &link).unwrap();
+    let text = |path: &std::path::Path| path.to_str().unwrap().to_owned();
+    let (one, other, link, root) = (text(&one), text(&other), text(&link), text(&root));
+    for exists in [false, true] {
+        for (command, flags) in [
+            ("gc", ["--report", &one, "--metrics", &one]),
+            ("gc", ["--metrics", &one, "--report", &other]),
+            ("gc", ["--html", &one, "--metrics", &other]),
+            ("check", ["--report", &one, "--html", &one]),
+            ("check", ["--report", &link, "--metrics", &one]),
+        ] {
+            // A link that leads nowhere yet is no name of that file.
+            if !exists && flags.contains(&link.as_str()) {
+                continue;
+            }
+            let run = finish(regsweep(&[&[command], &flags[..], &[&root]].concat()));
+            run.exits(2);
+            assert!(run.stderr.contains("name the same file"), "{command} {flags:?}: {}", run.stderr);
+            let left = std::fs::read_to_string(&one).unwrap_or_default();
+            assert_eq!(left, if exists { "what was there" } else { "" }, "{command} {flags:?}");
+        }
+        std::fs::write(&one, "what was there").unwrap();
+    }
+    finish(regsweep(&["gc", "--dry-run", "--report", "/dev/null", "--metrics", "/dev/null", &root])).exits(0);
+}

@@ -1,6 +1,7 @@
 //! Pull-through caches: what is evicted, what stays, and the schedule of the registry.
 //!
 //! - [`trees`]: trees as a cache leaves them, with the times of pulls that a test gives them;
+//! - [`pushed`]: what may have been pushed before this was a cache;
 //! - [`refused`]: what is no cache, and what is none any more;
 //! - [`real`]: a registry and a cache of it;
 //! - [`scene`]: what they share.
@@ -11,6 +12,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests build and break trees")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
+mod pushed;
 mod real;
 mod refused;
 mod scene;

@@ -118,3 +118,38 @@ fn an_entry_of_something_gone_is_forgotten_when_its_time_comes() {
     }
     assert_eq!(cache.pull("library/a", "v1"), Some(pulled));
 }
+
+/// A cache notes each manifest that it fetches, indexes and their children as well. So all of an index goes; and what was
+/// pushed to the same folder before it was a cache's stays, and is served.
+#[test]
+fn t64_an_index_that_was_fetched_goes_and_what_was_pushed_before_stays() {
+    let upstream = RealRegistry::start();
+    let child = |platform: &str| Image::oci(platform, platform, &[layer(platform, 5_000)]);
+    upstream.push("library/index", "v1", &Image::index(&[child(AMD64), child("linux/arm64")]));
+    let mut cache = RealRegistry::start();
+    cache.push("team/pushed", "v1", &Image::oci("pushed", AMD64, &[layer("pushed", 5_000)]));
+    let pushed = cache.pull("team/pushed", "v1").unwrap();
+    cache.is_cache_of(&upstream);
+    cache.restart(Mode::Writable);
+    let fetched = cache.pull("library/index", "v1").unwrap();
+    // An index, and of each child a manifest, a config and a layer.
+    wait_for(&cache, 7);
+    cache.stop();
+    for (name, pulled) in [("library/index", &fetched), ("team/pushed", &pushed)] {
+        let contents: Vec<String> = pulled.contents.iter().cloned().collect();
+        pulled_ago(&cache, name, &contents, DAY * 40);
+    }
+    let root = cache.root();
+    let run =
+        regsweep(&["gc", "--format", "json", "--registry-stopped", "--cache-max-age", "30d", root.to_str().unwrap()]);
+    run.exits(0);
+    let report = run.report();
+    let evicted = report.0["cache"]["evicted"].as_array().unwrap();
+    let evicted: Vec<&str> = evicted.iter().map(|it| it["repository"].as_str().unwrap()).collect();
+    assert_eq!(evicted, ["library/index"], "{}", run.text());
+    assert_eq!(report.0["cache"]["kept"]["unscheduled"], 1);
+    assert_eq!(scheduled(&cache.root()).len(), 0, "all that was fetched has gone");
+    cache.restart(Mode::Writable);
+    assert_eq!(cache.pull("team/pushed", "v1"), Some(pushed));
+    assert_eq!(cache.pull("library/index", "v1"), Some(fetched), "fetched again");
+}

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use crate::support::process::{finish, regsweep};
-use crate::support::scenario::{gc, refuses};
+use crate::support::scenario::{gc, gc_arguments, refuses};
 use crate::support::tree::{Tree, write};
 use crate::{DAY, image, schedule, set_times, state};
 
@@ -42,6 +42,57 @@ fn only_caches_evict() {
     assert_eq!(before.files().changes_to(&tree.fingerprint().files()), Vec::<String>::new());
     let proxy = config(&tree, PROXY);
     gc(&tree, &["--cache-max-age", "1d", "--registry-stopped", "--config", &proxy]).exits(0);
+}
+
+/// T65: the config of a cache, and by mistake the folder of the registry beside it. What the config says is of another
+/// folder, and no state lies in this one. Where the folder is that of a container, its path can be given.
+#[test]
+fn t65_the_config_of_a_cache_makes_no_cache_of_another_folder() {
+    let tree = Tree::new();
+    let pushed = image(&tree, "team/pushed", "v1", &["a"], 40);
+    let cache = Tree::new();
+    image(&cache, "library/fetched", "v1", &["b"], 40);
+    schedule(&cache);
+    let (before, config) = (tree.fingerprint(), config(&cache, PROXY));
+    let flags = ["--cache-max-age", "30d", "--cache-unscheduled", "--registry-stopped", "--config", &config];
+    for more in [&[][..], &["--dry-run"]] {
+        let run = gc(&tree, &[&flags, more].concat());
+        run.exits(2);
+        assert!(run.stderr.contains("the storage root of the config is"), "{}", run.stderr);
+        assert!(run.stderr.contains("set REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY to the folder"), "{}", run.stderr);
+        assert_eq!(before.changes_to(&tree.fingerprint()), Vec::<String>::new());
+    }
+    // Somebody says that it is the folder of this config: as an ordinary registry cannot tell that, it is believed.
+    let mut command = regsweep(&gc_arguments(&tree.root(), &flags));
+    command.env("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", tree.root());
+    finish(command).exits(0);
+    assert!(!tree.objects().contains(&tree.repository("team/pushed").revision_object(&pushed.digest)));
+    // The cache itself, and its config by another path to the same folder; no state helps.
+    let link = cache.beside().join("link");
+    std::os::unix::fs::symlink(cache.root(), &link).unwrap();
+    fs::remove_file(state(&cache.root())).unwrap();
+    let mut command = regsweep(&gc_arguments(&cache.root(), &flags));
+    command.env("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", link);
+    finish(command).exits(0);
+    assert!(!cache.objects().contains(&cache.repository("library/fetched").tag_object("v1")));
+}
+
+/// The config of a container names a path that is none here: then the state decides, as if there were no config.
+#[test]
+fn t65_in_a_container_the_state_decides() {
+    let tree = Tree::new();
+    image(&tree, "a", "v1", &["a"], 40);
+    schedule(&tree);
+    let path = tree.beside().join("container.yml");
+    let storage = "version: 0.1\nstorage: {filesystem: {rootdirectory: /nowhere/registry}}\n";
+    write(&path, format!("{storage}{PROXY}").as_bytes());
+    let flags = ["--cache-max-age", "1d", "--config", path.to_str().unwrap()];
+    set_times(&state(&tree.root()), DAY * 60, DAY * 60);
+    let refused = refuses(&tree, &flags);
+    assert!(refused.says("this folder as its storage root"), "{}", refused.stderr);
+    set_times(&state(&tree.root()), DAY, DAY);
+    gc(&tree, &[&flags[..], &["--registry-stopped"]].concat()).exits(0);
+    assert!(!tree.objects().contains(&tree.repository("a").tag_object("v1")), "evicted");
 }
 
 #[test]

@@ -91,3 +91,13 @@ pub(crate) fn size(tree: &Tree) -> u64 {
 pub(crate) fn bytes_of(tree: &Tree, digests: &[&str]) -> u64 {
     digests.iter().map(|digest| fs::metadata(tree.data(digest)).unwrap().len()).sum()
 }
+
+/// Takes the entries out of the schedule whose keys begin so: those of what was pushed before there was one.
+pub(crate) fn forget(tree: &Tree, prefix: &str) {
+    let path = state(&tree.root());
+    let mut entries: BTreeMap<String, Value> = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let before = entries.len();
+    entries.retain(|key, _| !key.starts_with(prefix));
+    assert!(entries.len() < before, "nothing in the schedule begins with {prefix}");
+    fs::write(path, serde_json::to_string(&entries).unwrap()).unwrap();
+}

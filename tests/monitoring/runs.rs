@@ -55,6 +55,54 @@ fn the_table_fits_and_says_what_can_be_restored() {
     assert!(!run(&tree, &["runs"]).text().contains("kept as"), "and no longer when it cannot");
 }
 
+/// Somebody has edited the history: a row is a row.
+#[test]
+fn the_table_keeps_its_columns_whatever_the_history_says() {
+    let tree = everything();
+    fs::create_dir_all(tree.regsweep()).unwrap();
+    let line = |day: u8, seconds: f64, count: u64| {
+        let line = serde_json::json!({"schema": "regsweep.history/1", "at": format!("2026-01-0{day}T00:00:00Z"),
+            "command": "gc", "seconds": seconds, "window_seconds": seconds, "items": count, "bytes": count,
+            "outcome": "complete", "exit_code": 0});
+        format!("{line}\n")
+    };
+    let lines = [line(1, 1e300, u64::MAX), line(2, 999.4 * 60.0, 99_999_999), line(3, 90_000.0, 100_000_000)];
+    fs::write(tree.regsweep().join("history.jsonl"), lines.concat()).unwrap();
+    let ended = run(&tree, &["runs"]);
+    ended.exits(0);
+    let text = ended.text();
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    let rows: Vec<Vec<&str>> = text.lines().skip(1).map(|row| row.split_whitespace().skip(4).collect()).collect();
+    let wanted = [
+        &["?", "16.00", "EiB", "?", "?"][..],
+        &["99,999,999", "95.37", "MiB", "999", "min", "999", "min"],
+        &["?", "95.37", "MiB", "25", "h", "25", "h"],
+    ];
+    assert_eq!(rows, wanted, "{text}");
+}
+
+/// Somebody has edited journals: two runs that say that they hold all the bytes there can be.
+#[test]
+fn sums_of_what_journals_say_end_in_no_panic() {
+    let tree = everything();
+    for orphan in ["one", "two"] {
+        tree.orphan(orphan);
+        let name = gc(&tree, &["--quarantine", STOPPED]).report().run().to_owned();
+        let text = fs::read_to_string(journal(&tree, &name)).unwrap();
+        let (before, after) = text.rsplit_once("\"bytes\":").unwrap();
+        let rest = after.trim_start_matches(|c: char| c.is_ascii_digit());
+        fs::write(journal(&tree, &name), format!("{before}\"bytes\":{}{rest}", u64::MAX)).unwrap();
+    }
+    let metrics = tree.beside().join("gc.prom");
+    run(&tree, &["gc", "--dry-run", "-q", "--metrics", metrics.to_str().unwrap()]).exits(0);
+    assert!(fs::read_to_string(&metrics).unwrap().contains("regsweep_trash_bytes"));
+    run(&tree, &["trash", "list"]).exits(0);
+    let purged = run(&tree, &["trash", "purge"]);
+    purged.exits(0);
+    assert_eq!(purged.text().matches("16.00 EiB").count(), 2, "{}", purged.text());
+    assert_eq!(listed(&tree)["runs"].as_array().unwrap().last().unwrap()["bytes"], u64::MAX);
+}
+
 /// A run that was killed has no line, and only its folder tells of it; the next run puts back what it had moved.
 #[test]
 fn a_run_that_was_cut_off_is_listed() {

@@ -182,3 +182,71 @@ fn t61_another_registry_with_a_password_proves_nothing_either() {
     assert!(!refused.to_string().contains(PASSWORD), "{refused}");
     report(0, &["--registry", &here.url_with_password(), root]);
 }
+
+/// T66: two registries that have one image in common, as any two have that hold the same base image. The one that is
+/// asked is read-only; the storage is the other one's, which is not.
+#[test]
+fn t66_another_registry_with_one_image_in_common_proves_nothing() {
+    let base = Image::oci("base", AMD64, &[layer("base", 3_000)]);
+    let mut here = RealRegistry::start();
+    for tag in ["3.19", "3.20", "3.21", "3.22", "latest"] {
+        here.push("library/alpine", tag, &base);
+    }
+    for name in ["team/app", "team/web"] {
+        here.push(name, "v1", &Image::oci(name, AMD64, &[layer(name, 3_000)]));
+    }
+    here.push_untagged("team/app", &Image::oci("old", AMD64, &[layer("old", 9_000)]));
+    for tag in ["3.19", "3.20", "3.21", "3.22", "latest"] {
+        // The newest of all are those that both have.
+        here.push("library/alpine", tag, &base);
+    }
+    let mut there = RealRegistry::start();
+    for tag in ["3.19", "3.20", "3.21", "3.22", "latest"] {
+        there.push("library/alpine", tag, &base);
+    }
+    there.restart(Mode::ReadOnly);
+    let root = here.root();
+    let root = root.to_str().unwrap();
+    let before = fingerprint(&here.root());
+    let refused = report(4, &["-m", "--registry", &there.url(), root]);
+    let objection = refused["read_only"]["objections"][0].as_str().unwrap();
+    assert!(objection.contains("does not serve this storage: it has no team/"), "{objection}");
+    assert_same_tree(&before, &fingerprint(&here.root()));
+    here.restart(Mode::ReadOnly);
+    report(0, &["-m", "--registry", &here.url(), root]);
+}
+
+/// A cache that is asked for an image asks its upstream and writes the tag's link anew. So asking would leave a trace,
+/// and make the image look as if somebody had pulled it. Its state tells that it is one, or its config.
+#[test]
+fn asking_a_cache_for_its_images_changes_nothing_there() {
+    let upstream = RealRegistry::start();
+    upstream.push("library/a", "v1", &Image::oci("a", AMD64, &[layer("a", 5_000)]));
+    let mut cache = RealRegistry::start_cache_of(&upstream);
+    cache.pull("library/a", "v1").unwrap();
+    let state = cache.root().join("scheduler-state.json");
+    let patience = Instant::now() + Duration::from_secs(30);
+    while !state.exists() {
+        assert!(Instant::now() < patience, "no {}: the registry writes it every 5 s", state.display());
+        sleep(Duration::from_millis(100));
+    }
+    cache.restart(Mode::ReadOnly);
+    let (root, config, url) = (cache.root(), cache.config(), cache.url());
+    let (root, config) = (root.to_str().unwrap(), config.to_str().unwrap());
+    let link = cache.repository("library/a").join("_manifests/tags/v1/current/link");
+    let long_ago = std::time::SystemTime::now() - Duration::from_secs(3_600_000);
+    let modified = || fs::metadata(&link).unwrap().modified().unwrap();
+    let age = || fs::File::options().append(true).open(&link).unwrap().set_modified(long_ago).unwrap();
+    age();
+    let before = modified();
+    let dry = ["--dry-run", "--cache-max-age", "30d", "--registry", &url];
+    report(0, &[&dry[..], &[root]].concat());
+    assert_eq!(modified(), before, "by its state");
+    // A cache with ttl: 0 has no state; its config tells.
+    fs::rename(&state, state.with_extension("away")).unwrap();
+    report(0, &[&dry[..], &["--config", config, root]].concat());
+    assert_eq!(modified(), before, "by its config");
+    // It can be seen: somebody else's question leaves its trace.
+    cache.request("HEAD", "/v2/library/a/manifests/v1", &[], None);
+    assert_ne!(modified(), before);
+}

@@ -115,9 +115,9 @@ fn evicting(all: &mut Collector) {
     let key = format!("library/app@{}", untagged.digest);
     let entries = json!({&key: {"Key": key, "ExpiryData": "2036-01-01T00:00:00Z", "EntryType": 1}});
     write(&tree.root().join("scheduler-state.json"), entries.to_string().as_bytes());
-    all.run(&tree, &["gc", "--cache-max-size", "1", "--dry-run"], &[], 0);
+    all.run(&tree, &["gc", "--cache-max-size", "1", "--cache-unscheduled", "--dry-run"], &[], 0);
     // A rule says of the tag that it was evicted.
-    all.run(&tree, &["gc", "--cache-max-size", "1", "--keep-last", "5", STOPPED], &[], 0);
+    all.run(&tree, &["gc", "--cache-max-size", "1", "--cache-unscheduled", "--keep-last", "5", STOPPED], &[], 0);
     all.files(&tree);
 }
 

@@ -1,7 +1,6 @@
 //! `regsweep trash restore`: puts everything back that a run has put aside.
 
 use anyhow::{Context as _, anyhow};
-use regsweep::cache::schedule::STATE;
 use regsweep::halt::Halt;
 use regsweep::layout::shown_path;
 use regsweep::progress::{Phase, Watch};
@@ -77,9 +76,7 @@ fn tell(run: &Run) -> Result<Exit, Failure> {
 /// Refuses to put back what cannot be pulled then.
 fn is_whole(opened: &Opened, runs: &Runs, run: &Run, wish: Wish) -> Result<(), Failure> {
     // What is missing in a cache is fetched again: that is no reason to refuse, and not even worth a word.
-    let is_cache =
-        opened.is_configured_as_cache().unwrap_or_else(|| opened.registry.storage_root_with(STATE).is_some());
-    if is_cache {
+    if opened.is_cache() {
         return Ok(());
     }
     let pool = target::pool(target::jobs(&opened.registry))?;

@@ -62,7 +62,24 @@ fn the_newest_come_first_and_not_more_than_are_asked_for() {
         made.tag("team/app", &format!("v{number}"), number, minutes);
     }
     made.tag("alone", "v5", 5, 30);
-    let wanted = [("team/app", "v2", 2), ("team/app", "v4", 4), ("alone", "v5", 5), ("team/app", "v3", 3)];
+    // Of each repository one, and then another one.
+    let wanted = [("team/app", "v2", 2), ("alone", "v5", 5), ("team/app", "v4", 4), ("team/app", "v3", 3)];
+    assert_eq!(made.on_disk(), wanted.map(|(repository, tag, number)| told(repository, tag, number)));
+}
+
+/// A repository of a base image, with many tags, is what two registries have in common.
+#[test]
+fn t66_other_repositories_are_asked_about_however_many_tags_one_has() {
+    let made = Made::new();
+    for number in 1..=4 {
+        made.tag("library/base", &format!("v{number}"), number, number);
+        made.tag("library/other", &format!("v{number}"), number, number);
+    }
+    // The folders are taken from the end.
+    for (number, name) in [(5, "a"), (6, "b")] {
+        made.tag(name, "v1", number, 1000);
+    }
+    let wanted = [("library/base", "v1", 1), ("library/other", "v1", 1), ("a", "v1", 5), ("b", "v1", 6)];
     assert_eq!(made.on_disk(), wanted.map(|(repository, tag, number)| told(repository, tag, number)));
 }
 

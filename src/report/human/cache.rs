@@ -33,6 +33,14 @@ impl Page<'_> {
         for (count, one, many) in kept.into_iter().filter(|(count, ..)| *count > 0) {
             self.wrapped(&counted(count, one, many), 2)?;
         }
+        if cache.kept.unscheduled > 0 {
+            let images = counted(cache.kept.unscheduled, "image stays", "images stay");
+            let text = format!(
+                "{images} ({}): nothing shows that they were fetched (--cache-unscheduled)",
+                bytes(cache.kept.unscheduled_bytes)
+            );
+            self.wrapped(&text, 2)?;
+        }
         let told_by = match cache.last_pull {
             LastPull::AccessTime => "by access time",
             LastPull::PushTime => "by push time",
