@@ -26,7 +26,7 @@ fn compose_switches_the_registry() {
     let text = text
         .replace("/srv/registry", &scene.settings["STORAGE"])
         .replace("http://127.0.0.1:5000", &scene.settings["URL"]);
-    let text = text.replace("/srv/compose.yaml", recipe("compose/compose.yaml").to_str().unwrap());
+    let text = text.replace("/etc/docker/registry/compose.yaml", recipe("compose/compose.yaml").to_str().unwrap());
     let text = text.replace("/var/log/regsweep", scene.folder.path().to_str().unwrap());
     let file = scene.path("compose.conf");
     fs::write(&file, format!("{text}LOCK={}\nMIN_FREE=1\n", scene.settings["LOCK"])).unwrap();
@@ -62,5 +62,5 @@ fn the_file_of_compose_has_one_name() {
         names.extend(calls);
     }
     names.dedup();
-    assert_eq!(names, ["/srv/compose.yaml"]);
+    assert_eq!(names, ["/etc/docker/registry/compose.yaml"]);
 }
