@@ -26,7 +26,7 @@ fn compose_switches_the_registry() {
     let text = text
         .replace("/srv/registry", &scene.settings["STORAGE"])
         .replace("http://127.0.0.1:5000", &scene.settings["URL"]);
-    let text = text.replace("/srv/compose.yaml", recipe("compose/compose.yaml").to_str().unwrap());
+    let text = text.replace("/etc/docker/registry/compose.yaml", recipe("compose/compose.yaml").to_str().unwrap());
     let text = text.replace("/var/log/regsweep", scene.folder.path().to_str().unwrap());
     let file = scene.path("compose.conf");
     fs::write(&file, format!("{text}LOCK={}\nMIN_FREE=1\n", scene.settings["LOCK"])).unwrap();
@@ -49,4 +49,18 @@ fn the_registry_of_the_file_is_the_one_of_the_settings() {
     assert_eq!(registry["ports"][0], "127.0.0.1:5000:5000");
     let settings = fs::read_to_string(recipe("compose/window.conf")).unwrap();
     assert!(settings.contains("STORAGE=/srv/registry\n") && settings.contains("URL=http://127.0.0.1:5000\n"));
+}
+
+/// The file that is called everywhere is the same, and is no part of the storage.
+#[test]
+fn the_file_of_compose_has_one_name() {
+    let mut names = Vec::new();
+    for text in ["compose.md", "compose/window.conf"].map(|name| fs::read_to_string(recipe(name)).unwrap()) {
+        let calls: Vec<String> =
+            text.split("--file ").skip(1).map(|rest| rest.split(' ').next().unwrap().to_owned()).collect();
+        assert_eq!(calls.len(), 2, "{calls:?}");
+        names.extend(calls);
+    }
+    names.dedup();
+    assert_eq!(names, ["/etc/docker/registry/compose.yaml"]);
 }

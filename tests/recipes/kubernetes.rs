@@ -206,9 +206,18 @@ fn the_objects_fit_together() {
     let schedule = |name: &str| object("CronJob", name)["spec"]["schedule"].as_str().unwrap().to_owned();
     let (begins, looks) = (schedule("regsweep"), schedule("regsweep-guard"));
     let begins: u32 = begins.split(' ').next().unwrap().parse().unwrap();
-    for minute in looks.split(' ').next().unwrap().split(',').map(|minute| minute.parse::<u32>().unwrap()) {
-        assert!(!(begins..begins + 10).contains(&minute), "{looks}");
-    }
+    let looks: Vec<u32> = looks.split(' ').next().unwrap().split(',').map(|minute| minute.parse().unwrap()).collect();
+    assert!(looks.iter().all(|minute| !(begins..begins + 10).contains(minute)), "{looks:?}");
+    // How long a registry may wait for it is on the page.
+    let next = looks.iter().skip(1).copied().chain([looks[0] + 60]);
+    let longest = looks.iter().zip(next).map(|(minute, next)| next - minute).max().unwrap();
+    let page = fs::read_to_string(recipe("kubernetes.md")).unwrap();
+    assert!(page.contains(&format!("when it looks next: within {longest} minutes |")), "{longest}");
+    // A node that dies: a minute until it is seen, five until its pods are to go, and what these have to end.
+    let waits = 1 + 5 + window["spec"]["terminationGracePeriodSeconds"].as_u64().unwrap() / 60;
+    let latest = waits + u64::from(longest);
+    assert!((20..25).contains(&waits) && (40..=45).contains(&latest), "{waits} {latest}");
+    assert!(page.contains("| the guard, after 20 to 45 minutes |"));
 }
 
 fn settings() -> String {

@@ -8,9 +8,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod already;
 mod compose;
 mod crontab;
 mod full;
+mod kept;
 mod kubernetes;
 mod scene;
 mod shell;

@@ -66,6 +66,8 @@ fn a_signal_while_the_registry_is_switched_waits() {
     assert_eq!(run.code, 5, "{}", run.said());
     scene.is_writable();
     assert_eq!(scene.trash().len(), 1, "what is left to delete is left to the next window");
+    let run = finish(scene.window(&[]));
+    assert_eq!((run.code, run.said(), scene.trash().len()), (0, String::new(), 0), "which deletes it");
 }
 
 /// The registry is back, and what is left is only space.
@@ -74,7 +76,7 @@ fn a_signal_while_the_trash_is_deleted_leaves_it_to_the_next_window() {
     let scene = Scene::new();
     // The real one, and slow where it deletes.
     let real = env!("CARGO_BIN_EXE_regsweep");
-    let slowly = "[ \"$1\" != trash ] || { : >SCENE/purges; set -- \"$@\" --max-ops-per-second 20; }";
+    let slowly = "[ \"$1 $2\" != 'trash purge' ] || { : >SCENE/purges; set -- \"$@\" --max-ops-per-second 20; }";
     scene.program("regsweep", &format!("#!/bin/sh\n{slowly}\nexec {real} \"$@\"\n"));
     let (purges, lock) = (scene.path("purges"), scene.registry.v2().join("_regsweep/lock"));
     let is_purging = || purges.exists() && is_locked(&lock);

@@ -9,7 +9,7 @@ use rustix::process::{Signal, kill_process};
 
 use crate::recipe;
 use crate::scene::{SLOWLY, Scene, Shell};
-use crate::support::process::{Run, finish, finish_watched, not_there, regsweep};
+use crate::support::process::{Run, finish, finish_watched, not_there};
 
 /// Drop-ins count from the next `daemon-reload` on, as with the real one.
 const SYSTEMCTL: &str = r#"#!/bin/sh
@@ -164,28 +164,66 @@ fn a_registry_that_cannot_be_switched_is_writable() {
     assert!(!service.scene.registry.v2().join("_regsweep").exists(), "nothing was touched");
 }
 
-/// What failed or was refused may need its trash, however short it is kept.
+/// What is wrong with the settings is found out before the registry is touched, and then nothing has to be mended: not
+/// even by what systemd runs afterwards in any case.
+#[test]
+fn wrong_settings_do_not_restart_the_registry() {
+    for options in ["--quiet --no-such-thing", "--quiet --verbose", "--quiet --policy /nowhere/at/all.yaml"] {
+        let service = Service::new(Some(options));
+        let runs = service.start(|_| panic!("what comes first has failed"));
+        assert_eq!(runs.iter().map(|run| run.code).collect::<Vec<_>>(), [2, 0, 0], "{runs:?}");
+        assert_eq!(service.scene.restarts(), 0, "{options}");
+        service.scene.is_writable();
+    }
+}
+
+/// Somebody keeps the registry read-only, by the same drop-in or in its config.
+#[test]
+fn a_service_leaves_a_registry_read_only_that_was_so_before() {
+    let service = Service::new(None);
+    service.scene.restart("{\"enabled\":true}");
+    service.scene.is_read_only();
+    let restarts = service.scene.restarts();
+    let runs = service.start(|command| ("0".to_owned(), finish(command)));
+    assert_eq!(runs.iter().map(|run| run.code).collect::<Vec<_>>(), [0, 0, 0, 0], "{runs:?}");
+    assert!(runs[2].stderr.contains("was read-only before this window, and stays so"), "{runs:?}");
+    assert_eq!(service.scene.restarts(), restarts);
+    service.scene.is_read_only();
+}
+
+/// What failed or was refused may need its trash, and no later window deletes it either.
 #[test]
 fn the_trash_is_deleted_after_a_run_that_came_to_its_end() {
-    let scene = Scene::new();
-    let (root, settings) = (scene.registry.root(), scene.settings(&[]));
-    let collect = ["gc", "--quiet", "-m", "--quarantine", "--registry-stopped", root.to_str().unwrap()];
-    finish(regsweep(&collect)).exits(0);
-    for (result, status) in
-        [("exit-code", Some("4")), ("exit-code", Some("1")), ("signal", Some("KILL")), ("timeout", None)]
-    {
-        let mut command = scene.script(Shell::Dash, &settings, &["purge"]);
-        command.env("SERVICE_RESULT", result);
-        if let Some(status) = status {
-            command.env("EXIT_STATUS", status);
-        }
-        let run = finish(command);
-        assert_eq!((run.code, run.said(), scene.trash().len()), (0, String::new(), 1), "{result} {status:?}");
+    let cases = [
+        ("exit-code", Some("4"), 1),
+        ("exit-code", Some("1"), 1),
+        ("signal", Some("KILL"), 1),
+        ("timeout", None, 1),
+        ("success", Some("0"), 0),
+        ("exit-code", Some("3"), 0),
+        ("exit-code", Some("5"), 0),
+    ];
+    for (result, status, left) in cases {
+        let scene = Scene::new();
+        let settings = scene.settings(&[]);
+        let step = |command: &str| {
+            let mut command = scene.script(Shell::Dash, &settings, &[command]);
+            command.env("SERVICE_RESULT", result);
+            if let Some(status) = status {
+                command.env("EXIT_STATUS", status);
+            }
+            let run = finish(command);
+            assert_eq!(run.code, 0, "{result} {status:?}: {}", run.said());
+            run.said()
+        };
+        scene.command("read-only", &[]).exits(0);
+        scene.command("collect", &[]).exits(0);
+        let said = step("close") + &step("purge");
+        assert_eq!(said.contains("kept until you delete it: regsweep trash purge "), left == 1, "{said}");
+        assert_eq!((said.is_empty(), scene.trash().len()), (left == 0, left), "{result} {status:?}: {said}");
+        finish(scene.window(&[])).exits(0);
+        assert_eq!(scene.trash().len(), left, "{result} {status:?}");
     }
-    let mut command = scene.script(Shell::Dash, &settings, &["purge"]);
-    command.env("SERVICE_RESULT", "exit-code").env("EXIT_STATUS", "5");
-    let run = finish(command);
-    assert_eq!((run.code, run.said(), scene.trash().len()), (0, String::new(), 0));
 }
 
 /// The units where systemd's own tool can read them, with the script where it is here.

@@ -208,7 +208,7 @@ fn the_guard_asks_who_collects_elsewhere() {
     assert!(run.stderr.contains("neither writable nor read-only"), "{}", run.stderr);
 }
 
-fn wait_until(is_time: impl Fn() -> bool) {
+pub(crate) fn wait_until(is_time: impl Fn() -> bool) {
     let patience = Instant::now() + Duration::from_secs(60);
     while !is_time() {
         assert!(Instant::now() < patience, "it did not come");

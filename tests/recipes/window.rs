@@ -87,8 +87,8 @@ fn steps_by_themselves() {
     assert_eq!(run.code, 4, "{}", run.said());
     assert!(run.stderr.contains("the registry is not writable: the trash is kept"), "{}", run.stderr);
     assert_eq!(scene.trash().len(), 1);
-    step("writable");
-    step("writable");
+    step("close");
+    step("close");
     scene.is_writable();
     step("purge");
     assert!(scene.trash().is_empty());
@@ -108,6 +108,14 @@ fn wrong_settings_touch_nothing() {
         ("WRITABLE", "", "WRITABLE is not set"),
         ("GC_OPTIONS", "--no-such-thing", "GC_OPTIONS"),
         ("GC_OPTIONS", "--min-age soon", "GC_OPTIONS"),
+        // Each is right, and they exclude each other; and what gc would only find out when it begins.
+        ("GC_OPTIONS", "--quiet --verbose", "GC_OPTIONS"),
+        ("GC_OPTIONS", "--quiet --policy /nowhere/at/all.yaml", "/nowhere/at/all.yaml: No such file"),
+        ("GC_OPTIONS", "--time-limit 1h --verbose --report /tmp/a --quiet", "cannot be used with"),
+        ("GC_OPTIONS", "--quiet --metrics=/nowhere/at/all.prom", "no folder"),
+        ("GC_OPTIONS", "--quiet --html /nowhere/at/all.html", "no folder"),
+        ("CONFIG", "/nowhere/config.yml", "/nowhere/config.yml"),
+        ("URL", "ftp://127.0.0.1", "URL"),
         ("MIN_FREE", "1G", "MIN_FREE"),
         ("REPORT", "/nowhere/at/all.json", "no folder"),
         ("LOCK", "/nowhere/at/all", "cannot write"),
@@ -116,6 +124,9 @@ fn wrong_settings_touch_nothing() {
         assert_eq!(run.code, 2, "{setting}={value}: {}", run.said());
         assert!(run.stderr.contains(said), "{setting}={value}: {}", run.stderr);
     }
+    let inside = scene.registry.v2().join("report.json");
+    let run = finish(scene.window(&[("REPORT", inside.to_str().unwrap())]));
+    assert_eq!(run.code, 2, "{}", run.said());
     for arguments in [&["--config", nowhere][..], &["readonly"], &["read-only", "writable"], &["--config"]] {
         let run = finish(scene.script(Shell::Dash, &scene.settings(&[]), arguments));
         assert_eq!(run.code, 2, "{arguments:?}: {}", run.said());
