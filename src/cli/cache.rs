@@ -28,11 +28,11 @@ pub(crate) struct Cache {
     #[arg(long, value_name = "D")]
     cache_max_age: Option<Age>,
 
-    /// Everything in this cache was fetched, whatever its schedule says
+    /// Everything in it was fetched, scheduled or not
     ///
     /// Images that scheduler-state.json does not name stay otherwise: they may have been pushed before this was a
-    /// cache, and then nobody can fetch them again. Where nothing was ever pushed, and the cache keeps no schedule (ttl: 0) or
-    /// has lost it, this lets them go like all others.
+    /// cache, and then nobody can fetch them again. Where nothing was ever pushed, and the cache keeps no schedule
+    /// (ttl: 0) or has lost it, this lets them go like all others.
     #[arg(long)]
     cache_unscheduled: bool,
 }

@@ -83,10 +83,12 @@ pub(crate) enum Command {
     Restore {
         #[command(flatten)]
         target: Target,
-        /// The run, as `trash list` names it; the beginning of its name; or `latest`
+        /// The run: its name, the beginning of that, or `latest`
+        ///
+        /// `trash list` has the names. The beginning must be one that no other run has.
         #[arg(value_name = "RUN")]
         run: Option<String>,
-        /// Say what would come back, and change nothing; no evidence is needed
+        /// Say what would come back, and change nothing
         #[arg(short = 'd', long)]
         dry_run: bool,
         /// Put images back as well that cannot be pulled then
