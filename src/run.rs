@@ -29,7 +29,7 @@ use crate::sweep::{
     self, Left, Lock, LockError, Recovered, Remembered, Run, Runs, State, SweepError, Swept, Unrecovered,
 };
 use crate::usage::{self, Usage};
-use indicatif::HumanCount;
+use crate::words::counted;
 
 /// The path of a finding about the whole registry, relative to the `v2` folder like all others.
 const WHOLE: &str = ".";
@@ -76,9 +76,9 @@ fn halted_after(halted: Halted, put_back: u64, findings: &Findings) -> Complaint
     if put_back == 0 {
         return halted_early(halted, findings);
     }
-    let things = HumanCount(put_back);
+    let things = counted(put_back, "thing was", "things were");
     let text = format!(
-        "{halted} before everything was seen; nothing was removed, and {things} things were put back that an earlier run had moved"
+        "{halted} before everything was seen; nothing was removed, and {things} put back that an earlier run had moved"
     );
     complain(How::Stopped, text, findings)
 }

@@ -11,6 +11,7 @@ use regsweep::progress::{Phase, Watch as _};
 use super::output;
 use super::progress::{Look, Shown};
 use super::target::{self, Target};
+use super::trash;
 use super::{Exit, Failure};
 
 const EXAMPLES: &str = "\
@@ -117,7 +118,8 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
     let pool = target::pool(target::jobs(registry))?;
     let listed = pool.install(|| listing::list(registry, &request, &findings, &shown.begin(Phase::Scan)));
     shown.finish();
-    let listed = listed?;
+    let asked = args.pattern.as_deref().unwrap_or_default();
+    let listed = listed.map_err(|error| trash::with_hint(error, registry, asked))?;
     let findings = findings.into_sorted();
     let has_damage = findings.iter().any(|finding| finding.severity == Severity::Error);
     let print = match args.format {

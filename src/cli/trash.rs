@@ -1,5 +1,6 @@
 //! `regsweep trash`: what runs with `--quarantine` have put aside.
 
+mod hint;
 mod list;
 mod restore;
 
@@ -17,6 +18,7 @@ use regsweep::report::human::{bytes, counted};
 use regsweep::run::Outcome;
 use regsweep::sweep::{self, LockError, Remembered, Run, RunId, Runs, State};
 use regsweep::threads::MOST;
+pub(crate) use hint::with_hint;
 use restore::Wish;
 
 use super::Failure;

@@ -13,12 +13,13 @@ use regsweep::collect::{self, UPLOADS_OLDER_THAN};
 use regsweep::finding::{Finding, Findings, Severity};
 use regsweep::layout::{shown, shown_path};
 use regsweep::plan::Scope;
-use regsweep::why::{Answer, Found, Knowledge, Question, State, look_before};
+use regsweep::why::{Answer, Found, Knowledge, NotThere, Question, State, look_before};
 
 use super::names::Names;
 use super::output;
 use super::progress::{Look, Shown};
 use super::target::{self, Age, Target};
+use super::trash;
 use super::{Exit, Failure};
 
 /// How many chains and traces are printed where nobody asks for all.
@@ -97,7 +98,8 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
     if registry.has_above(1, "lockfiles/database-in-use") {
         output::error("this registry keeps its metadata in a database: what its folders say may be long out of date");
     }
-    look_before(registry, &question)?;
+    let not_there = |error: NotThere| trash::with_hint(error, registry, &args.name);
+    look_before(registry, &question).map_err(not_there)?;
     let now = Timestamp::now().as_second();
     let min_age = args.min_age.as_ref().map_or(0, |age| age.seconds);
     let options = collect::Options {
@@ -117,7 +119,7 @@ pub(crate) fn main(args: &Args) -> Result<Exit, Failure> {
     pool.install(|| {
         let knowledge = Knowledge::of(registry, options, &findings, &shown_progress)?;
         shown_progress.finish();
-        let found = knowledge.find(&question)?;
+        let found = knowledge.find(&question).map_err(not_there)?;
         let findings = findings.into_sorted();
         let page =
             Page { args, knowledge: &knowledge, root: shown_path(registry.root()), asked: &asked, findings: &findings };

@@ -2,9 +2,9 @@
 //!
 //! One that is read-only proves nothing about another one's storage, and between two addresses lies one wrong digit. So
 //! it is asked for images that lie on disk: `HEAD /v2/<name>/manifests/<tag>` (distribution spec, "Pulling manifests"),
-//! whose answer has the digest in `Docker-Content-Digest`. It serves another storage if it clearly says otherwise than the
-//! link of one of these tags: it takes no pushes, so nothing moves between looking and asking. That others are the same
-//! proves nothing, for many registries hold the same base images. Where there is no tag to ask for, or no clear answer,
+//! whose answer has the digest in `Docker-Content-Digest`. It serves another storage if it clearly says otherwise than
+//! the link of one of these tags: it takes no pushes, so nothing moves between looking and asking. That others are the
+//! same proves nothing, for many registries hold the same base images. Where there is no tag to ask for, or no clear answer,
 //! nothing is said.
 //!
 //! A copy of this storage, or a mirror of it, cannot be told from it.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::halt::Cause;
 use crate::layout::shown_path;
 use crate::plan::Totals;
+use crate::words::counted;
 
 /// Why a sweep ended before its end.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +41,7 @@ pub enum SweepError {
         root: PathBuf,
     },
     /// Somebody has written to the registry while things went; they were put back.
-    #[error("{what}; everything that this run had moved was put back ({items} things)")]
+    #[error("{what}; everything that this run had moved was put back ({})", things(*items))]
     ChangedMeanwhile {
         /// What has changed.
         what: String,
@@ -49,8 +50,10 @@ pub enum SweepError {
     },
     /// Somebody has written to the registry while things went, and some of those were deleted directly.
     #[error(
-        "{what}. What this run had moved was put back ({items} things); what it had to delete directly is gone \
-         ({gone} things, which nothing needed when they were looked at)"
+        "{what}. What this run had moved was put back ({}); what it had to delete directly is gone ({}: nothing needed \
+         that when it was looked at)",
+        things(*items),
+        things(*gone)
     )]
     ChangedTooLate {
         /// What has changed.
@@ -99,11 +102,13 @@ pub enum SweepError {
 fn untouched(removed: &Totals) -> String {
     match removed.things() {
         0 => "nothing was touched".to_owned(),
-        1 => {
-            "one blob that no link led to is gone, to make room on the full volume; nothing else was touched".to_owned()
-        }
-        blobs => format!(
-            "{blobs} blobs that no link led to are gone, to make room on the full volume; nothing else was touched"
+        count => format!(
+            "{} gone to make room on the full volume, to which no link led; nothing else was touched",
+            counted(count, "blob is", "blobs are")
         ),
     }
+}
+
+fn things(count: u64) -> String {
+    counted(count, "thing", "things")
 }

@@ -4,7 +4,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use indicatif::HumanCount;
 use jiff::Timestamp;
 
 use super::{Event, Run, RunId, Runs, State};
@@ -13,6 +12,7 @@ use crate::halt::Halted;
 use crate::layout::shown_path;
 use crate::progress::{Meter, Phase, Watch};
 use crate::threads;
+use crate::words::counted;
 
 /// Why it could not be cleared up after an earlier run.
 #[derive(Debug, thiserror::Error)]
@@ -62,13 +62,11 @@ pub fn recover(runs: &Runs, findings: &Findings, watch: &dyn Watch) -> Result<Re
                 let back =
                     runs.put_back(&run, &watch.begin(Phase::Restore)).map_err(|error| failed(error.to_string()))?;
                 if let Some((path, why)) = back.failed.first() {
-                    let left = back.failed.len();
-                    return Err(failed(format!("{}: {why} ({left} things are still in its trash)", shown_path(path))));
+                    let left = counted(back.failed.len() as u64, "thing is", "things are");
+                    return Err(failed(format!("{}: {why} ({left} still in its trash)", shown_path(path))));
                 }
                 recovered.put_back += back.items;
-                let count = HumanCount(back.items);
-                let things =
-                    if back.items == 1 { format!("{count} thing was") } else { format!("{count} things were") };
+                let things = counted(back.items, "thing was", "things were");
                 note(match back.anew {
                     0 => format!("run {} was cut off; {things} put back", run.id),
                     anew => format!(

@@ -211,3 +211,28 @@ fn a_refused_restore_names_the_run_that_has_what_it_lacks() {
     trash(&["restore", "--registry-stopped", &first], &tree).exits(0);
     assert_eq!(tree.objects(), before);
 }
+
+/// Who asks for a tag that a run has put aside is told where it is; and no longer, when it cannot come back.
+#[test]
+fn what_lies_in_a_trash_is_not_simply_gone() {
+    let tree = everything();
+    let app = tree.repository("team/removed");
+    app.image("v1");
+    let root = tree.root();
+    let root = root.to_str().unwrap();
+    finish(regsweep(&["rm", "--registry-stopped", "-q", root, "team/removed:v1"])).exits(0);
+    let run = listed(&tree, &[])[0]["run"].as_str().unwrap().to_owned();
+    let hint = format!("; it lies in the trash of run {run}, and `trash restore` brings that back");
+    for command in ["why", "ls"] {
+        says(&finish(regsweep(&[command, root, "team/removed:v1"])), 1, &hint);
+        let other = finish(regsweep(&[command, root, "team/removed:v2"]));
+        other.exits(1);
+        assert!(!other.stderr.contains("trash"), "{}", other.stderr);
+    }
+    trash(&["purge"], &tree).exits(0);
+    for command in ["why", "ls"] {
+        let gone = finish(regsweep(&[command, root, "team/removed:v1"]));
+        gone.exits(1);
+        assert!(!gone.stderr.contains("trash"), "{}", gone.stderr);
+    }
+}
