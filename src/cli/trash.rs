@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context as _, anyhow};
+pub(crate) use hint::with_hint;
 use jiff::Timestamp;
 use regsweep::exit::Exit;
 use regsweep::finding::Findings;
@@ -18,7 +19,6 @@ use regsweep::report::human::{bytes, counted};
 use regsweep::run::Outcome;
 use regsweep::sweep::{self, LockError, Remembered, Run, RunId, Runs, State};
 use regsweep::threads::MOST;
-pub(crate) use hint::with_hint;
 use restore::Wish;
 
 use super::Failure;
